@@ -1,0 +1,237 @@
+"""The one place that reads and writes what a phase leaves behind.
+
+Every write is atomic: a temporary file in the same folder, flushed to disk, then renamed. A killed process leaves the
+old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kpodx.errors import RunError
+from kpodx.schema import (
+    AnswerKind,
+    Prediction,
+    Question,
+    Rationale,
+    Schedule,
+    Split,
+    StepDifficulties,
+    TokenWeights,
+)
+
+QUESTIONS = "questions.jsonl"
+RATIONALES = "rationales.jsonl"
+TOKEN_WEIGHTS = "token_weights.safetensors"
+STEP_DIFFICULTIES = "step_difficulties.safetensors"
+SCHEDULE = "schedule.safetensors"
+STUDENT = "student"
+PREDICTIONS = "predictions.jsonl"
+
+
+@contextlib.contextmanager
+def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path`; on a clean exit it is flushed to disk and takes the name `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoding = None if "b" in mode else "utf-8"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, mode, encoding=encoding) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_open(path) as stream:
+        stream.write(text)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write one JSON document, indented, atomically. NaN and infinity are refused with ValueError."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document; a damaged file raises RunError with its path."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(
+            f"{path} is not valid JSON: {error}", hint="Delete the file, or the folder it is in, and run the command again."
+        ) from error
+
+
+def write_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> int:
+    """Write one JSON object a line, atomically; return how many."""
+    count = 0
+    with atomic_open(path) as stream:
+        for record in records:
+            stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read one JSON object a line; a damaged line raises RunError with its number."""
+    records = []
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise RunError(
+                    f"{path}, line {number}: not valid JSON: {error}", hint="Delete the phase's folder and run the command again."
+                ) from error
+    return records
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named arrays as safetensors, atomically; `metadata` holds text to keep with them."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with atomic_open(path, "wb") as stream:
+        stream.write(save(contiguous, metadata=dict(metadata or {})))
+
+
+def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """Read (arrays, metadata) written by `write_arrays`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise RunError(f"{path} is damaged: {error}", hint="Delete the phase's folder and run the command again.") from error
+
+
+def hash_bytes(*parts: bytes) -> str:
+    """sha256 of the parts, each preceded by its length, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def hash_json(value: object) -> str:
+    """sha256 of `value` as JSON with sorted keys: equal values have equal hashes."""
+    return hash_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def hash_path(path: Path) -> str:
+    """sha256 of a file's content, or of the names and contents of all files below a folder."""
+    if path.is_dir():
+        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        return hash_json([[name, hash_path(path / name)] for name in names])
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_questions(folder: Path, questions: Iterable[Question]) -> None:
+    """Write questions as `questions.jsonl`."""
+    write_jsonl(folder / QUESTIONS, map(dataclasses.asdict, questions))
+
+
+def load_questions(folder: Path) -> list[Question]:
+    """Read what `save_questions` wrote, in the same order."""
+    return [
+        Question(
+            **{
+                **record,
+                "split": Split(record["split"]),
+                "answer_kind": AnswerKind(record["answer_kind"]),
+                "choices": tuple(record["choices"]),
+                "gold_rationales": tuple(record["gold_rationales"]),
+            }
+        )
+        for record in read_jsonl(folder / QUESTIONS)
+    ]
+
+
+def save_rationales(folder: Path, rationales: Iterable[Rationale]) -> None:
+    """Write rationales as `rationales.jsonl`."""
+    write_jsonl(folder / RATIONALES, map(dataclasses.asdict, rationales))
+
+
+def load_rationales(folder: Path) -> list[Rationale]:
+    """Read what `save_rationales` wrote, in the same order."""
+    return [Rationale(**record) for record in read_jsonl(folder / RATIONALES)]
+
+
+def save_token_weights(folder: Path, weights: TokenWeights) -> None:
+    """Write token weights as `token_weights.safetensors`."""
+    write_arrays(
+        folder / TOKEN_WEIGHTS,
+        {"offsets": weights.offsets, "token_weight": weights.token_weight},
+        {"rationale_ids": json.dumps(weights.rationale_ids), "tokenizer_hash": weights.tokenizer_hash},
+    )
+
+
+def load_token_weights(folder: Path) -> TokenWeights:
+    """Read what `save_token_weights` wrote."""
+    arrays, metadata = read_arrays(folder / TOKEN_WEIGHTS)
+    return TokenWeights(
+        tuple(json.loads(metadata["rationale_ids"])), arrays["offsets"], arrays["token_weight"], metadata["tokenizer_hash"]
+    )
+
+
+def save_step_difficulties(folder: Path, difficulties: StepDifficulties) -> None:
+    """Write step difficulties as `step_difficulties.safetensors`."""
+    write_arrays(
+        folder / STEP_DIFFICULTIES,
+        {"offsets": difficulties.offsets, "difficulty": difficulties.difficulty, "step_stop": difficulties.step_stop},
+        {"rationale_ids": json.dumps(difficulties.rationale_ids)},
+    )
+
+
+def load_step_difficulties(folder: Path) -> StepDifficulties:
+    """Read what `save_step_difficulties` wrote."""
+    arrays, metadata = read_arrays(folder / STEP_DIFFICULTIES)
+    return StepDifficulties(
+        tuple(json.loads(metadata["rationale_ids"])), arrays["offsets"], arrays["difficulty"], arrays["step_stop"]
+    )
+
+
+def save_schedule(folder: Path, schedule: Schedule) -> None:
+    """Write the schedule as `schedule.safetensors`."""
+    write_arrays(
+        folder / SCHEDULE,
+        {"input_steps": schedule.input_steps, "planned": schedule.planned, "done": schedule.done},
+        {"rationale_ids": json.dumps(schedule.rationale_ids)},
+    )
+
+
+def load_schedule(folder: Path) -> Schedule:
+    """Read what `save_schedule` wrote."""
+    arrays, metadata = read_arrays(folder / SCHEDULE)
+    return Schedule(tuple(json.loads(metadata["rationale_ids"])), arrays["input_steps"], arrays["planned"], arrays["done"])
+
+
+def save_predictions(folder: Path, predictions: Iterable[Prediction], name: str = PREDICTIONS) -> None:
+    """Write predictions as JSONL under `name`."""
+    write_jsonl(folder / name, map(dataclasses.asdict, predictions))
+
+
+def load_predictions(folder: Path, name: str = PREDICTIONS) -> list[Prediction]:
+    """Read what `save_predictions` wrote, in the same order."""
+    return [Prediction(**record) for record in read_jsonl(folder / name)]
