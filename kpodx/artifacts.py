@@ -76,7 +76,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RunError(
-            f"{path} is not valid JSON: {error}", hint="Delete the file, or the folder it is in, and run the command again."
+            f"{path} is not valid JSON: {error}",
+            hint="Delete the file, or the folder it is in, and run the command again.",
         ) from error
 
 
@@ -99,7 +100,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 records.append(json.loads(line))
             except json.JSONDecodeError as error:
                 raise RunError(
-                    f"{path}, line {number}: not valid JSON: {error}", hint="Delete the phase's folder and run the command again."
+                    f"{path}, line {number}: not valid JSON: {error}",
+                    hint="Delete the phase's folder and run the command again.",
                 ) from error
     return records
 
@@ -121,7 +123,9 @@ def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]
         with safe_open(path, framework="numpy") as stream:
             return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
     except SafetensorError as error:
-        raise RunError(f"{path} is damaged: {error}", hint="Delete the phase's folder and run the command again.") from error
+        raise RunError(
+            f"{path} is damaged: {error}", hint="Delete the phase's folder and run the command again."
+        ) from error
 
 
 def hash_bytes(*parts: bytes) -> str:
@@ -191,7 +195,10 @@ def load_token_weights(folder: Path) -> TokenWeights:
     """Read what `save_token_weights` wrote."""
     arrays, metadata = read_arrays(folder / TOKEN_WEIGHTS)
     return TokenWeights(
-        tuple(json.loads(metadata["rationale_ids"])), arrays["offsets"], arrays["token_weight"], metadata["tokenizer_hash"]
+        tuple(json.loads(metadata["rationale_ids"])),
+        arrays["offsets"],
+        arrays["token_weight"],
+        metadata["tokenizer_hash"],
     )
 
 
@@ -224,7 +231,9 @@ def save_schedule(folder: Path, schedule: Schedule) -> None:
 def load_schedule(folder: Path) -> Schedule:
     """Read what `save_schedule` wrote."""
     arrays, metadata = read_arrays(folder / SCHEDULE)
-    return Schedule(tuple(json.loads(metadata["rationale_ids"])), arrays["input_steps"], arrays["planned"], arrays["done"])
+    return Schedule(
+        tuple(json.loads(metadata["rationale_ids"])), arrays["input_steps"], arrays["planned"], arrays["done"]
+    )
 
 
 def save_predictions(folder: Path, predictions: Iterable[Prediction], name: str = PREDICTIONS) -> None:

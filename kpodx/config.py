@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,11 +13,37 @@ from kpodx.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
 
+FilePath = Annotated[str, "path"]
+"""The type of a field that names a file or folder; a relative one is read from the folder of its recipe."""
+
 
 class Config(BaseModel):
     """Frozen settings that refuse unknown keys. Each field's docstring is one sentence with the unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+    def paths(self, prefix: str = "") -> Iterator[tuple[str, str]]:
+        """(dotted key, path) of every file and folder named in these settings and in the tables below them."""
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Config):
+                yield from value.paths(f"{prefix}{name}.")
+            elif _names_paths(field.annotation, field.metadata):
+                yield from ((prefix + name, path) for path in _texts(value))
+
+
+def _names_paths(annotation: object, metadata: list[Any] | tuple[Any, ...] = ()) -> bool:
+    """Whether a field's type holds FilePath, directly, in a union or in a list."""
+    if "path" in metadata or "path" in getattr(annotation, "__metadata__", ()):
+        return True
+    return any(_names_paths(part) for part in get_args(annotation))
+
+
+def _texts(value: object) -> list[str]:
+    """The texts in a path field's value: one, several of a list, or none."""
+    if isinstance(value, str):
+        return [value]
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
 
 
 def nearest(word: str, words: list[str]) -> str | None:
@@ -40,6 +66,11 @@ def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[B
     return model
 
 
+def _prefixes(location: tuple[str | int, ...]) -> list[str]:
+    """The dotted key and those of the tables around it, innermost first."""
+    return [".".join(str(part) for part in location[:depth]) for depth in range(len(location), 0, -1)]
+
+
 def describe_problems(error: ValidationError, model: type[BaseModel], sources: Mapping[str, str]) -> list[str]:
     """One line for each mistake in a pydantic error: where, expected, got, and the nearest name of an unknown key.
 
@@ -52,7 +83,7 @@ def describe_problems(error: ValidationError, model: type[BaseModel], sources: M
     for problem in error.errors():
         location = problem["loc"]
         key = ".".join(str(part) for part in location)
-        source = f" ({sources[key]})" if key in sources else ""
+        source = next((f" ({sources[k]})" for k in _prefixes(location) if k in sources), "")
         if problem["type"] == "extra_forbidden":
             parent = _model_at(model, location[:-1])
             guess = nearest(str(location[-1]), list(parent.model_fields)) if parent else None
@@ -80,3 +111,17 @@ def build_config(model: type[C], values: Mapping[str, Any], sources: Mapping[str
 def resolve_path(path: str, base: Path) -> Path:
     """`path` made absolute: `~` expanded, relative paths read from `base`."""
     return (base / Path(path).expanduser()).resolve()
+
+
+def resolve_paths(config: C, base_of: Callable[[str], Path], prefix: str = "") -> C:
+    """The same settings with every FilePath absolute; `base_of` tells from which folder a dotted key's path is read."""
+    changes: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        key, value = prefix + name, getattr(config, name)
+        if isinstance(value, Config):
+            changes[name] = resolve_paths(value, base_of, f"{key}.")
+        elif _names_paths(field.annotation, field.metadata) and isinstance(value, str):
+            changes[name] = str(resolve_path(value, base_of(key)))
+        elif _names_paths(field.annotation, field.metadata) and isinstance(value, list | tuple):
+            changes[name] = type(value)(str(resolve_path(path, base_of(key))) for path in value)
+    return config.model_copy(update=changes)

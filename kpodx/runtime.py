@@ -102,7 +102,8 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "bfloat16":
         if device.type == "cuda" and not torch.cuda.is_bf16_supported():
             raise DeviceError(
-                "runtime.dtype is 'bfloat16', but this GPU has no bfloat16 arithmetic.", hint="Use runtime.dtype=float32."
+                "runtime.dtype is 'bfloat16', but this GPU has no bfloat16 arithmetic.",
+                hint="Use runtime.dtype=float32.",
             )
         return torch.bfloat16
     if name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():

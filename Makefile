@@ -1,0 +1,77 @@
+# Every target sets up what it needs from a fresh clone. `make` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+VENV5 ?= .venv-transformers5
+EXTRAS ?= dev,openai,tracking
+BIN := $(VENV)/bin
+WHEEL_CHECK := build/wheel-check
+# Two threads of each of two test workers would fight over the cores.
+TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: help install demo compare test test-transformers5 lint format types docs docs-check bench wheel wheel-check clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
+
+install: $(VENV)/.installed  ## create .venv with the tested versions
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+demo: install  ## distil the quickstart recipe to a student and show its accuracy
+	$(BIN)/kpodx distill recipes/quickstart.toml
+
+compare: install  ## distil the quickstart with KPOD and with plain chain-of-thought, and compare the two
+	$(BIN)/kpodx distill recipes/quickstart.toml --run runs/quickstart
+	$(BIN)/kpodx distill recipes/quickstart.toml distillation.method=std-cot --run runs/quickstart-std-cot --reuse runs/quickstart
+	$(BIN)/kpodx compare runs/quickstart-std-cot runs/quickstart
+
+test: install  ## run all tests
+	$(TEST) $(BIN)/python -m pytest -n 2 -q
+
+$(VENV5)/.installed: pyproject.toml constraints-transformers5.txt
+	test -x $(VENV5)/bin/python || $(PYTHON) -m venv $(VENV5)
+	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[dev]'
+	touch $@
+
+test-transformers5: $(VENV5)/.installed  ## run all tests with transformers 5
+	$(TEST) $(VENV5)/bin/python -m pytest -n 2 -q
+
+lint: install  ## check form and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: install  ## put code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: install  ## check types, strictly
+	$(BIN)/mypy
+
+docs: install  ## write docs/cli.md
+	$(BIN)/python docs/generate_cli.py
+
+docs-check: install  ## fail if docs/cli.md is out of date
+	$(BIN)/python docs/generate_cli.py --check
+
+bench: install  ## run the benchmarks
+	for file in benchmarks/*.py; do echo "== $$file"; $(TEST) $(BIN)/python $$file || exit 1; done
+
+wheel: install  ## build the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+wheel-check: wheel  ## install the wheel alone, beside the tested versions, and use it outside the checkout
+	rm -rf $(WHEEL_CHECK)
+	$(BIN)/python -m venv --without-pip $(WHEEL_CHECK)
+	$(BIN)/python -m pip --python $(WHEEL_CHECK)/bin/python install --quiet --disable-pip-version-check --no-deps dist/*.whl
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > $$($(WHEEL_CHECK)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dependencies.pth
+	cd / && $(CURDIR)/$(WHEEL_CHECK)/bin/kpodx recipes ls
+	cd / && $(CURDIR)/$(WHEEL_CHECK)/bin/kpodx validate quickstart
+
+clean:  ## remove what was built; runs and environments stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -type d -exec rm -rf {} +

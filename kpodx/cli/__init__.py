@@ -1,0 +1,60 @@
+"""The command line, `kpodx COMMAND`: one file a command; heavy packages are imported only by what needs them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import kpodx
+from kpodx.cli.compare import compare
+from kpodx.cli.distill import distill
+from kpodx.cli.doctor import doctor
+from kpodx.cli.recipes import app as recipes
+from kpodx.cli.show import show
+from kpodx.cli.status import status
+from kpodx.cli.terminal import print_error
+from kpodx.cli.validate import validate
+from kpodx.errors import KpodxError
+
+app = typer.Typer(
+    name="kpodx",
+    help="Distil a large model's step-by-step reasoning into a small model, and prove that it survived.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (distill, validate, status, compare, show, doctor):
+    app.command()(_command)
+app.add_typer(recipes, name="recipes")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kpodx {kpodx.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line and a hint, its traceback comes with --debug only."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"])
+    except KpodxError as error:
+        if debug:
+            raise
+        print_error(error)
+        sys.exit(error.exit_code)

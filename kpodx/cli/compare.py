@@ -1,0 +1,130 @@
+"""`kpodx compare`: two runs or more, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kpodx.cli import terminal
+from kpodx.cli.summary import accuracy, by_steps
+from kpodx.errors import UsageError
+
+if TYPE_CHECKING:
+    from kpodx.runs import Run
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Finished run folders; the first is the yardstick.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
+) -> None:
+    """Compare finished runs: accuracy with its interval, a paired exact test, cost, and what was set differently."""
+    from kpodx.runs import load_run
+
+    if len(runs) < 2:
+        raise UsageError(f"Got {len(runs)} run, expected two or more.", hint="kpodx compare runs/first runs/second")
+    opened = [load_run(path) for path in runs]
+    document = comparison([(str(path), run) for path, run in zip(runs, opened, strict=True)])
+    if json:
+        terminal.print_json(document)
+    else:
+        _print(document)
+
+
+def comparison(runs: list[tuple[str, Run]]) -> dict[str, Any]:
+    """All that `compare` tells, as plain values: each run, each later one against the first, and differing settings."""
+    correct = [correct_by_question(run) for _, run in runs]
+    return {
+        "runs": [{"run": label, **_figures(run)} for label, run in runs],
+        "paired": [
+            {"first": runs[0][0], "second": label, **paired(correct[0], other)}
+            for (label, _), other in zip(runs[1:], correct[1:], strict=True)
+        ],
+        "settings": differing_settings([run.manifest["recipe"] for _, run in runs]),
+    }
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    distillation, evaluation = run.summary("distillation"), run.summary("evaluation")
+    phases = run.manifest["phases"].values()
+    return {
+        "test": evaluation.get("test"),
+        "validation": evaluation.get("validation"),
+        "target_tokens": distillation.get("target_tokens"),
+        "seconds": round(sum(float(phase["seconds"]) for phase in phases), 1),
+        "distillation_seconds": run.manifest["phases"]["distillation"]["seconds"],
+    }
+
+
+def correct_by_question(run: Run) -> dict[str, bool]:
+    """Whether each test question was answered rightly, by question id."""
+    from kpodx.artifacts import load_predictions, load_questions
+    from kpodx.schema import Split
+
+    test = {question.id for question in load_questions(run.folder("dataset")) if question.split is Split.TEST}
+    folder = run.folder("evaluation")
+    predictions = [p for file in sorted(folder.glob("*predictions.jsonl")) for p in load_predictions(folder, file.name)]
+    return {p.question_id: p.correct for p in predictions if p.question_id in test}
+
+
+def paired(first: Mapping[str, bool], second: Mapping[str, bool]) -> dict[str, Any]:
+    """Questions that only one of two runs answered rightly, and the exact McNemar p-value; over common questions."""
+    from kpodx.statistics import exact_mcnemar
+
+    common = first.keys() & second.keys()
+    only_first = sum(first[name] and not second[name] for name in common)
+    only_second = sum(second[name] and not first[name] for name in common)
+    p_value = float(exact_mcnemar(only_first, only_second)) if common else None
+    return {"n": len(common), "only_first": only_first, "only_second": only_second, "p_value": p_value}
+
+
+def differing_settings(recipes: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Value in each recipe of the dotted keys whose values are not all equal; names and remarks are left out."""
+    from kpodx.layers import leaves
+
+    flat = [{".".join(key): value for key, value in leaves(recipe)} for recipe in recipes]
+    keys = sorted({key for values in flat for key in values})
+    passed_over = ("name", "description", "about.")
+    return {
+        key: [values.get(key) for values in flat]
+        for key in keys
+        if not key.startswith(passed_over) and any(values.get(key) != flat[0].get(key) for values in flat)
+    }
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    rows = [
+        (
+            run["run"],
+            accuracy(run["test"]) if run["test"] else "-",
+            by_steps(run["test"] or {}),
+            "-" if run["target_tokens"] is None else f"{run['target_tokens']:,}",
+            terminal.show_seconds(run["seconds"]),
+        )
+        for run in document["runs"]
+    ]
+    terminal.print_table("", ("run", "test accuracy %", "by steps", "target tokens", "time"), rows)
+    pairs = [
+        (
+            pair["second"],
+            pair["first"],
+            str(pair["n"]),
+            str(pair["only_first"]),
+            str(pair["only_second"]),
+            _p(pair["p_value"]),
+        )
+        for pair in document["paired"]
+    ]
+    columns = ("run", "against", "pairs", "only against right", "only run right", "exact McNemar p")
+    terminal.print_table("\npaired on test questions", columns, pairs)
+    settings = [(key, *map(repr, values)) for key, values in document["settings"].items()]
+    if settings:
+        terminal.print_table("\ndiffering settings", ("setting", *(run["run"] for run in document["runs"])), settings)
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}" if value >= 0.0001 else f"{value:.1e}"

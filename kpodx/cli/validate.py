@@ -1,0 +1,38 @@
+"""`kpodx validate`: are recipes right?"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from kpodx.cli import terminal
+from kpodx.errors import ConfigError, KpodxError
+
+
+def validate(
+    recipes: Annotated[
+        list[str], typer.Argument(help="Recipe files, names of shipped recipes, and KEY=VALUE settings.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
+) -> None:
+    """Check recipes without running them; all mistakes of all of them are told."""
+    from kpodx.recipe import load_recipe
+
+    settings = [text for text in recipes if "=" in text]
+    results: list[dict[str, object]] = []
+    for name in (text for text in recipes if "=" not in text):
+        try:
+            resolved = load_recipe(name, settings, os.environ)
+        except ConfigError as error:
+            results.append({"recipe": name, "valid": False, "error": error.message})
+            terminal.print_error(ConfigError(f"{name}: {error.message}", hint=error.hint))
+        else:
+            results.append({"recipe": name, "valid": True, "error": None})
+            if not json:
+                typer.echo(f"{name}: {resolved.recipe.name} is valid")
+    if json:
+        terminal.print_json(results)
+    if not results or not all(result["valid"] for result in results):
+        raise typer.Exit(KpodxError.exit_code if not results else ConfigError.exit_code)

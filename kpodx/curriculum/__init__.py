@@ -1,0 +1,1 @@
+"""Which steps of each rationale the student is given, stage by stage (equations 9-13)."""

@@ -1,0 +1,219 @@
+"""Settings of the questions: where they come from and how they are split."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from kpodx.config import Config, FilePath
+from kpodx.schema import AnswerKind, Split
+
+Format = Literal["gsm8k", "svamp", "asdiv", "commonsense_qa", "columns", "embedded"]
+Files = FilePath | tuple[FilePath, ...] | None
+
+
+class FilesConfig(Config):
+    """Files that hold the questions: JSONL, JSON, CSV or Parquet, and ASDiv's own XML; several are read in order."""
+
+    train: Files = None
+    """File or files of training questions."""
+    validation: Files = None
+    """File or files of validation questions."""
+    test: Files = None
+    """File or files of test questions."""
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> Self:
+        if not any(self.of(split) for split in Split):
+            raise ValueError("no file is named; set files.train, and files.validation and files.test where they exist")
+        return self
+
+    def of(self, split: Split) -> tuple[str, ...]:
+        """Paths of one split, empty where it has none."""
+        value: Files = getattr(self, split.value)
+        return (value,) if isinstance(value, str) else value or ()
+
+
+class HubConfig(Config):
+    """A Hugging Face hub data set, such as openai/gsm8k (config main), ChilleD/SVAMP, tau/commonsense_qa or
+    EleutherAI/asdiv (whose only split is called validation)."""
+
+    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
+    """Name of the data set on the hub."""
+    folder: FilePath | None = None
+    """Local folder in the hub's layout, as `hf download --repo-type dataset --local-dir` makes it, instead of `id`."""
+    config: str | None = None
+    """Name of the data set's configuration; None takes its default one."""
+    revision: str | None = None
+    """Commit, tag or branch of the data set; None takes the main branch."""
+    train: str | None = None
+    """The hub's name of the split with the training questions."""
+    validation: str | None = None
+    """The hub's name of the split with the validation questions."""
+    test: str | None = None
+    """The hub's name of the split with the test questions."""
+
+    @model_validator(mode="after")
+    def _one_source_and_a_split(self) -> Self:
+        if (self.id is None) == (self.folder is None):
+            raise ValueError("set exactly one of hub.id and hub.folder")
+        if self.folder is not None and self.revision is not None:
+            raise ValueError("hub.revision belongs to hub.id; a local folder has no revisions")
+        if not any(self.of(split) for split in Split):
+            raise ValueError("no split is named; set hub.train to the hub's name of the training split, often 'train'")
+        return self
+
+    def of(self, split: Split) -> str | None:
+        """The hub's name of one split, None where it is not read."""
+        value: str | None = getattr(self, split.value)
+        return value
+
+
+class EmbeddedConfig(Config):
+    """How many synthetic word problems are generated, and how long they are."""
+
+    train: int = Field(default=2000, ge=1)
+    """Number of training questions."""
+    validation: int = Field(default=200, ge=0)
+    """Number of validation questions."""
+    test: int = Field(default=200, ge=0)
+    """Number of test questions."""
+    min_steps: int = Field(default=2, ge=1, le=12)
+    """Least number of reasoning steps in a question."""
+    max_steps: int = Field(default=5, ge=1, le=12)
+    """Largest number of reasoning steps in a question."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the generator."""
+
+    @model_validator(mode="after")
+    def _steps_in_order(self) -> Self:
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"min_steps {self.min_steps} is larger than max_steps {self.max_steps}")
+        return self
+
+    def of(self, split: Split) -> int:
+        """Number of questions of one split."""
+        value: int = getattr(self, split.value)
+        return value
+
+
+class ColumnsConfig(Config):
+    """Which column of a file or hub data set holds what, for format 'columns'."""
+
+    question: str = "question"
+    """Column of the question's text."""
+    answer: str = "answer"
+    """Column of the reference answer."""
+    rationale: str | None = None
+    """Column of a reference rationale, or of a list of them, without the final answer."""
+    choices: str | tuple[str, ...] | None = None
+    """Column of the list of options, or the columns of options A, B, … in order."""
+    id: str | None = None
+    """Column of unique ids; None names each question by a hash of its text."""
+    num_steps: str | None = None
+    """Column of the number of reference reasoning steps."""
+
+
+class SplitIdsConfig(Config):
+    """A JSON file {set: {"train" | "dev" | "validation" | "test": [ids]}} that says what is in each split."""
+
+    file: FilePath
+    """The id file."""
+    set: str
+    """Name of the question set in the id file, such as GSM8K."""
+
+
+class LimitConfig(Config):
+    """Keep only the first questions of a split, in the source's order, after duplicates are gone."""
+
+    train: int | None = Field(default=None, ge=1)
+    """Largest number of training questions; None keeps all."""
+    validation: int | None = Field(default=None, ge=1)
+    """Largest number of validation questions; None keeps all."""
+    test: int | None = Field(default=None, ge=1)
+    """Largest number of test questions; None keeps all."""
+
+    def of(self, split: Split) -> int | None:
+        """Largest number of questions of one split."""
+        value: int | None = getattr(self, split.value)
+        return value
+
+
+class DatasetConfig(Config):
+    """Where the questions come from, and how they are split."""
+
+    format: Format
+    """Layout of the source: a published set, `columns` for files of one's own, or `embedded` for the generator."""
+    files: FilesConfig | None = None
+    """Files to read."""
+    hub: HubConfig | None = None
+    """Hub data set to read."""
+    embedded: EmbeddedConfig | None = None
+    """Questions to generate, for format 'embedded'."""
+    columns: ColumnsConfig | None = None
+    """Names of the columns, for format 'columns'."""
+    answer_kind: AnswerKind | None = None
+    """How answers are read, for format 'columns': number, choice, yes_no or text; the other formats know their own."""
+    validation_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the questions of `carve_from` that become the validation split, where there is none."""
+    test_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training questions that become the test split, where there is none."""
+    split_seed: int = Field(default=0, ge=0)
+    """Seed of the carving."""
+    carve_from: Literal["train", "test"] = "train"
+    """The split that missing ones are carved out of."""
+    split_ids: SplitIdsConfig | None = None
+    """Published split to follow question by question."""
+    limit: LimitConfig = LimitConfig()
+    """Largest number of questions by split."""
+    on_unreadable: Literal["error", "drop"] = "error"
+    """What to do with an answer that cannot be read: stop, or drop the question and count it."""
+    on_duplicate: Literal["error", "drop_from_train"] = "error"
+    """What to do with a question found in two splits: stop, or keep it only in test, or else in validation."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        named = [name for name in ("files", "hub", "embedded") if getattr(self, name) is not None]
+        if len(named) != 1:
+            got = " and ".join(f"[dataset.{name}]" for name in named) or "none of them"
+            raise ValueError(f"set exactly one of [dataset.files], [dataset.hub] and [dataset.embedded]; got {got}")
+        if (self.format == "embedded") != (self.embedded is not None):
+            raise ValueError(
+                f"format 'embedded' and [dataset.embedded] go together; got {self.format!r} with {named[0]}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        if self.format != "columns":
+            if self.columns is not None or self.answer_kind is not None:
+                raise ValueError(f"columns and answer_kind belong to format 'columns', but format is {self.format!r}")
+            return self
+        if self.answer_kind is None:
+            raise ValueError("format 'columns' needs answer_kind: number, choice, yes_no or text")
+        has_choices = self.columns is not None and self.columns.choices is not None
+        if (self.answer_kind is AnswerKind.CHOICE) != has_choices:
+            raise ValueError("columns.choices and answer_kind 'choice' go together")
+        return self
+
+    @model_validator(mode="after")
+    def _splits_fit(self) -> Self:
+        carves = self.validation_fraction > 0 or self.test_fraction > 0
+        if self.embedded is not None and (carves or self.split_ids is not None):
+            raise ValueError(
+                "[dataset.embedded] says how many questions each split has; remove fractions and split_ids"
+            )
+        if self.split_ids is not None and carves:
+            raise ValueError("split_ids already says what is in each split; remove the fractions")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction and test_fraction add up to 1 or more; nothing is left to carve from")
+        if self.carve_from == "test" and self.test_fraction > 0:
+            raise ValueError("test_fraction cannot be carved out of test; set carve_from='train'")
+        source = self.files or self.hub
+        for split in (Split.VALIDATION, Split.TEST):
+            if getattr(self, f"{split.value}_fraction") > 0 and source is not None and source.of(split):
+                raise ValueError(f"{split.value}_fraction would carve a {split.value} split, but the source names one")
+        if carves and source is not None and not source.of(Split(self.carve_from)):
+            raise ValueError(f"fractions are carved out of {self.carve_from!r}, which the source does not name")
+        return self

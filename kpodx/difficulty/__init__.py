@@ -1,0 +1,1 @@
+"""Step difficulty (equation 8)."""

@@ -1,0 +1,72 @@
+"""The student's token losses over whole rationales, in resumable shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from kpodx.artifacts import read_arrays, write_arrays
+from kpodx.modeling.examples import ModelFamily, build_example, collate, to_device
+from kpodx.modeling.likelihood import autocast, token_nll
+from kpodx.modeling.loading import Model
+from kpodx.modeling.tokenization import TokenizedRationale
+from kpodx.runtime import Progress
+
+
+@torch.inference_mode()
+def rationale_nll(
+    model: Model, family: ModelFamily, items: Sequence[TokenizedRationale], *, batch_size: int, dtype: torch.dtype
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """-log P(r_j | r_<j, x) of every rationale token, nothing of the rationale given.
+
+    Args:
+        model: the student in evaluation mode.
+        family: its layout.
+        items: rationales.
+        batch_size: rationales at a time; those of similar length go together.
+        dtype: number format of the matrix products.
+
+    Yields:
+        (index into `items`, float32 [R]) in no particular order.
+    """
+    order = sorted(range(len(items)), key=lambda i: (len(items[i].rationale_ids), len(items[i].prompt_ids)))
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = to_device(
+            collate([build_example(items[i], None, 0, family, row=i) for i in rows], family), model.device
+        )
+        with autocast(model.device, dtype):
+            nll = token_nll(model, batch, encoder_decoder=family.encoder_decoder).float().cpu().numpy()
+        for place, row in enumerate(rows):
+            skip = 0 if family.encoder_decoder else len(items[row].prompt_ids) + (family.bos_id is not None)
+            yield row, nll[place, skip : skip + len(items[row].rationale_ids)]
+
+
+def score_in_shards(
+    model: Model,
+    family: ModelFamily,
+    items: Sequence[TokenizedRationale],
+    folder: Path,
+    *,
+    batch_size: int,
+    shard_size: int,
+    dtype: torch.dtype,
+    progress: Progress,
+) -> list[npt.NDArray[np.float32]]:
+    """Score all rationales; finished shards in `folder` are read, not scored again."""
+    result: list[npt.NDArray[np.float32]] = []
+    starts = range(0, len(items), shard_size)
+    for start in progress.track(starts, total=len(starts), description="Step difficulty"):
+        part = items[start : start + shard_size]
+        path = folder / f"shard-{start:09d}.safetensors"
+        if not path.exists():
+            scored = dict(rationale_nll(model, family, part, batch_size=batch_size, dtype=dtype))
+            write_arrays(path, {"nll": np.concatenate([scored[i] for i in range(len(part))])})
+        flat = read_arrays(path)[0]["nll"]
+        stops = np.cumsum([len(item.rationale_ids) for item in part])
+        result.extend(np.split(flat, stops[:-1]))
+    return result

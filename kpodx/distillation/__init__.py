@@ -1,0 +1,1 @@
+"""Weighted, progressive distillation (equations 14 and 15)."""

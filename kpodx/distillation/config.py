@@ -1,0 +1,80 @@
+"""Settings of the distillation phase."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kpodx.config import Config
+
+
+class DistillationConfig(Config):
+    """How the student is trained."""
+
+    seed: int | None = None
+    """Seed of this phase; None derives it from the recipe's."""
+    method: Literal["kpod", "std-cot", "answer-only"] = "kpod"
+    """kpod weighs tokens and gives steps by schedule; std-cot learns whole rationales, every token alike; answer-only learns answers."""
+    weights_in_loss: bool = True
+    """Weigh the loss by token weights (equation 15); false is equation 14 (the paper's ablation). kpod only."""
+    progressive: bool = True
+    """Give leading steps by the schedule; false gives none from the first epoch (the paper's ablation). kpod only."""
+    epochs: int = Field(default=20, ge=1)
+    """Passes over the rationales; epoch t (from 0) is stage t of the schedule."""
+    max_updates: int | None = Field(default=None, ge=1)
+    """Optimiser updates after which training stops, whatever the epochs say; None for no limit."""
+    batch_size: int = Field(default=4, ge=1)
+    """Rationales on each device at a time."""
+    gradient_accumulation: int = Field(default=1, ge=1)
+    """Batches whose gradients are added up before an update."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """Peak rate of the optimiser."""
+    lr_scheduler: str = "linear"
+    """Course of the rate, by its transformers name (linear, cosine, constant, constant_with_warmup, …)."""
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the updates over which the rate rises from 0."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay."""
+    max_gradient_norm: float = Field(default=1.0, gt=0)
+    """Norm that gradients are clipped to."""
+    optimizer: str = "adamw_torch_fused"
+    """Optimiser by its transformers name."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: about half the memory for about a fifth of the speed."""
+    torch_compile: bool = False
+    """Compile the student with torch.compile."""
+    length_bucketing: bool = True
+    """Put rationales of similar length into a batch, so that little of it is padding."""
+    num_workers: int = Field(default=0, ge=0)
+    """Processes that prepare batches."""
+    validate_every_epochs: int = Field(default=1, ge=1)
+    """Epochs between two looks at validation accuracy, each of which also saves a checkpoint to resume from."""
+    max_validation_questions: int | None = Field(default=None, ge=1)
+    """Validation questions that choose the checkpoint, the first ones; None takes all."""
+    max_new_tokens: int = Field(default=256, ge=1)
+    """Longest answer of the student in validation, in tokens."""
+    generation_batch_size: int = Field(default=64, ge=1)
+    """Validation questions answered at a time."""
+    loggers: tuple[str, ...] = ()
+    """Where figures are logged besides `log.jsonl`, by transformers name: tensorboard, wandb, trackio, …"""
+
+    @property
+    def uses_weights(self) -> bool:
+        """Whether the loss needs token weights."""
+        return self.method == "kpod" and self.weights_in_loss
+
+    @property
+    def uses_schedule(self) -> bool:
+        """Whether steps are given by a schedule."""
+        return self.method == "kpod" and self.progressive
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The phases that this one reads besides dataset and rationales."""
+        return frozenset(
+            [
+                *(["weighting"] if self.uses_weights else []),
+                *(["difficulty", "curriculum"] if self.uses_schedule else []),
+            ]
+        )

@@ -1,0 +1,1 @@
+"""Students and other models: loading, tokenisation, batches, log-probabilities, generation."""

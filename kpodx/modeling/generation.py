@@ -1,0 +1,100 @@
+"""Greedy answers of a student, in batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from kpodx.modeling.examples import prompt_with_steps
+from kpodx.modeling.loading import Model, Tokenizer
+from kpodx.runtime import Progress, SilentProgress
+from kpodx.schema import AnswerKind, Prediction, Question
+from kpodx.text.answers import answers_equal, extract_answer
+from kpodx.text.prompts import student_prompt
+
+
+@torch.inference_mode()
+def generate_texts(
+    model: Model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    progress: Progress | None = None,
+    description: str = "Answering",
+) -> list[str]:
+    """The greedy continuation of each prompt, special tokens removed, in the order of the prompts.
+
+    Args:
+        model: a student, put in evaluation mode for the call.
+        tokenizer: its tokenizer.
+        prompts: texts from `student_prompt`.
+        max_new_tokens: most tokens to write.
+        batch_size: prompts at a time; those of similar length go together.
+        progress: where progress is shown.
+        description: what the progress bar says.
+    """
+    from kpodx.modeling.examples import model_family
+
+    family = model_family(model, tokenizer)
+    encoded = tokenizer(list(prompts), add_special_tokens=False).input_ids if prompts else []
+    read = [prompt_with_steps(ids, (), family) for ids in encoded]
+    order = sorted(range(len(read)), key=lambda i: -len(read[i]))
+    texts = [""] * len(read)
+    was_training = model.training
+    model.eval()
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    for rows in (progress or SilentProgress()).track(batches, total=len(batches), description=description):
+        width = max(len(read[i]) for i in rows)
+        # A decoder-only model continues from the last position, so its padding stands on the left.
+        padded, mask = zip(
+            *(_pad_row(read[i], width, family.pad_id, left=not family.encoder_decoder) for i in rows), strict=True
+        )
+        output = model.generate(
+            input_ids=torch.tensor(padded, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=family.eos_id,
+            pad_token_id=family.pad_id,
+        )
+        new = output[:, 1:] if family.encoder_decoder else output[:, width:]
+        for row, text in zip(rows, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
+            texts[row] = text.strip()
+    model.train(was_training)
+    return texts
+
+
+def _pad_row(ids: Sequence[int], width: int, pad_id: int, *, left: bool) -> tuple[list[int], list[int]]:
+    padding, ones = [pad_id] * (width - len(ids)), [1] * len(ids)
+    zeros = [0] * len(padding)
+    return ([*padding, *ids], zeros + ones) if left else ([*ids, *padding], ones + zeros)
+
+
+def judge(questions: Sequence[Question], outputs: Sequence[str]) -> Iterator[Prediction]:
+    """Read the answer off each output and compare it with the reference."""
+    for question, output in zip(questions, outputs, strict=True):
+        kind = AnswerKind(question.answer_kind)
+        predicted = extract_answer(output, kind, question.choices)
+        correct = answers_equal(predicted, question.answer, kind)
+        yield Prediction(question.id, output, predicted, correct, question.num_steps)
+
+
+def answer_questions(
+    model: Model,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> list[Prediction]:
+    """Let the student answer questions greedily and judge the answers."""
+    prompts = [student_prompt(question) for question in questions]
+    outputs = generate_texts(
+        model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, progress=progress
+    )
+    return list(judge(questions, outputs))

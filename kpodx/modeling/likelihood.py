@@ -1,0 +1,42 @@
+"""Log-probabilities of target tokens under a student."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from kpodx.modeling.examples import IGNORED
+from kpodx.modeling.loading import Model
+
+
+def nll_from_logits(
+    logits: Float[Tensor, "batch length vocabulary"], labels: Int[Tensor, "batch length"], *, causal: bool
+) -> Float[Tensor, "batch length"]:
+    """Negative log-likelihood of each label, 0 where the label is -100, in nats, float32.
+
+    A decoder-only model's logits at position j - 1 predict the label at j, so they are shifted by one; an encoder-decoder's decoder
+    input is already shifted, so its logits at j predict the label at j. Position 0 of a decoder-only sequence has no prediction.
+    """
+    if causal:
+        tail = nll_from_logits(logits[:, :-1], labels[:, 1:], causal=False)
+        return functional.pad(tail, (1, 0))
+    flat = functional.cross_entropy(
+        logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1), ignore_index=IGNORED, reduction="none"
+    )
+    return flat.view(labels.shape)
+
+
+def token_nll(model: Model, batch: dict[str, Any], *, encoder_decoder: bool) -> Tensor:
+    """Run the model on a collated batch and return the NLL of each label, float32 [B, L] (equation 1, per token)."""
+    names = ["input_ids", "attention_mask", *(["decoder_input_ids"] if encoder_decoder else [])]
+    logits = model(**{name: batch[name] for name in names}, use_cache=False).logits
+    return nll_from_logits(logits, batch["labels"], causal=not encoder_decoder)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Mixed precision on `device`: matrix products in `dtype`; nothing changes for float32."""
+    return torch.autocast(device.type, dtype=dtype if dtype != torch.float32 else None, enabled=dtype != torch.float32)

@@ -1,0 +1,164 @@
+"""Loading models and tokenizers from the Hugging Face hub or from a folder in its layout. Safetensors only, no remote code."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+from kpodx.errors import ModelError
+from kpodx.modeling.config import LoraSettings
+
+logger = logging.getLogger(__name__)
+
+Model = Any
+"""A transformers `PreTrainedModel`, with or without peft around it."""
+Tokenizer = Any
+"""A transformers `PreTrainedTokenizerFast`."""
+
+
+def _explain(name: str, what: str, error: Exception) -> ModelError:
+    if Path(name).is_dir():
+        files = ", ".join(sorted(p.name for p in Path(name).iterdir())) or "nothing"
+        hint = f"The folder holds {files}; kpodx needs config.json, model.safetensors and the tokenizer's files."
+    else:
+        hint = "Check the name on the Hugging Face hub and the network; HF_HUB_OFFLINE=1 allows only models that were downloaded before."
+    return ModelError(f"Cannot load the {what} of {name!r}: {str(error).splitlines()[0]}", hint=hint)
+
+
+def load_tokenizer(name: str, revisions: Mapping[str, str] | None = None) -> Tokenizer:
+    """Load a fast tokenizer; ModelError where there is none.
+
+    Args:
+        name: hub id or local folder.
+        revisions: hub commit by model id.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=(revisions or {}).get(name), use_fast=True)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise _explain(name, "tokenizer", error) from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"The tokenizer of {name!r} is not a fast one, and only those tell where in the text a token stands.",
+            hint="Save it as tokenizer.json, for instance with `AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…)`.",
+        )
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"The tokenizer of {name!r} has no end-of-sequence token.",
+            hint="Set eos_token in its tokenizer_config.json.",
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(name: str, revisions: Mapping[str, str] | None = None, *, dtype: torch.dtype = torch.float32) -> Model:
+    """Load an encoder-decoder or decoder-only language model with its weights in `dtype` (T5's `wo` always in float32).
+
+    Args:
+        name: hub id or local folder.
+        revisions: hub commit by model id.
+        dtype: number format of the parameters.
+    """
+    revision = (revisions or {}).get(name)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision)
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = kind.from_pretrained(name, revision=revision, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+        raise _explain(name, "model", error) from error
+    keep_wo_in_float32(model)
+    return model
+
+
+def check_vocabulary(model: Model, tokenizer: Tokenizer, name: str) -> None:
+    """Raise ModelError where the tokenizer has more tokens than the model has embeddings for."""
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"The tokenizer of {name!r} has {len(tokenizer):,} tokens, but its model has embeddings for {rows:,}.",
+            hint="The tokenizer files belong to another model; copy those that came with the weights.",
+        )
+
+
+def _float32_linear(module: nn.Linear, hidden: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(hidden.device.type, enabled=False):
+        return nn.functional.linear(
+            hidden.float(), module.weight.float(), None if module.bias is None else module.bias.float()
+        )
+
+
+def keep_wo_in_float32(model: nn.Module) -> int:
+    """Let T5's feed-forward output projections (`wo`) compute in float32, also under autocast; return how many there are.
+
+    Their sums overflow float16 and lose digits in bfloat16 (transformers issues 5651 and 20287).
+    """
+    layers = [m for n, m in model.named_modules() if n.endswith("DenseReluDense.wo") and isinstance(m, nn.Linear)]
+    for layer in layers:
+        layer.to(torch.float32)
+        layer.forward = types.MethodType(_float32_linear, layer)  # type: ignore[method-assign]
+    return len(layers)
+
+
+def add_lora(model: Model, settings: LoraSettings) -> Model:
+    """Wrap `model` so that only low-rank updates are trained (Hu et al. 2022), through peft."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    names = {name.split(".")[-1] for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    wanted = settings.target_modules
+    targets: str | list[str] = wanted if isinstance(wanted, str) else list(wanted)
+    if isinstance(targets, list) and not names & set(targets):
+        raise ModelError(
+            f"student.lora.target_modules {targets} names no layer of the student; it has {', '.join(sorted(names))}.",
+            hint="Use 'all-linear' or some of these names.",
+        )
+    return get_peft_model(
+        model,
+        LoraConfig(
+            task_type=TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else TaskType.CAUSAL_LM,
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=targets,
+        ),
+    )
+
+
+def merge_lora(model: Model) -> Model:
+    """The plain model with low-rank updates added into its weights; a model without any is returned as it is."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def decoder_start_id(model: Model) -> int:
+    """The token that an encoder-decoder's output starts from."""
+    start = model.config.decoder_start_token_id
+    if start is None:
+        start = model.config.pad_token_id
+    if start is None:
+        raise ModelError(
+            "The student's config.json has neither decoder_start_token_id nor pad_token_id.", hint="Add one (T5: 0)."
+        )
+    return int(start)
+
+
+def copy_vocabulary_files(name: str, folder: Path, revisions: Mapping[str, str] | None = None) -> None:
+    """Copy a model's own SentencePiece file beside a saved student; transformers 5 does not write it, and exporters read it."""
+    from transformers.utils import cached_file
+
+    for file in ("spiece.model", "tokenizer.model"):
+        found = cached_file(
+            name,
+            file,
+            revision=(revisions or {}).get(name),
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        if found is not None and not (folder / file).exists():
+            shutil.copyfile(found, folder / file)

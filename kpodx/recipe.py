@@ -1,0 +1,226 @@
+"""The recipe: every setting of a run in one TOML file, and how files, the environment and the command line make it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from kpodx.config import Config, describe_problems, nearest, resolve_path, resolve_paths
+from kpodx.curriculum.config import CurriculumConfig
+from kpodx.dataset.config import DatasetConfig
+from kpodx.difficulty.config import DifficultyConfig
+from kpodx.distillation.config import DistillationConfig
+from kpodx.errors import ConfigError
+from kpodx.evaluation.config import EvaluationConfig
+from kpodx.layers import Assignment, Layers, environment_assignments, leaves, load_toml, merge, parse_override
+from kpodx.modeling.config import StudentConfig
+from kpodx.rationales.config import RationalesConfig
+from kpodx.runtime import RuntimeConfig
+from kpodx.weighting.config import WeightingConfig
+
+TABLES = (
+    "student",
+    "runtime",
+    "dataset",
+    "rationales",
+    "weighting",
+    "difficulty",
+    "curriculum",
+    "distillation",
+    "evaluation",
+)
+
+MODEL_KEYS = ("student.model", "weighting.predictor")
+"""Settings that hold a hub id or a local model folder."""
+
+
+class About(Config):
+    """What a reader of the recipe should know; nothing here changes a run."""
+
+    cost: str = ""
+    """What the run takes: hours, memory, money."""
+    paper_result: str = ""
+    """The published figure that this recipe stands beside, if any."""
+    sources: tuple[str, ...] = ()
+    """Where the values that are not our own come from, one a line."""
+
+
+class Recipe(Config):
+    """All settings of one run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Short name, which is also the default run folder's; letters, digits, dot, dash and underscore."""
+    description: str = ""
+    """One sentence for `kpodx recipes ls`."""
+    seed: int = Field(default=0, ge=0)
+    """Seed that every phase derives its own from."""
+    about: About = About()
+    """What a reader should know."""
+    student: StudentConfig
+    """The model that learns."""
+    runtime: RuntimeConfig
+    """Device and number format."""
+    dataset: DatasetConfig
+    """Where the questions come from."""
+    rationales: RationalesConfig
+    """Where the rationales come from, and which are kept."""
+    weighting: WeightingConfig
+    """How token weights are learnt."""
+    difficulty: DifficultyConfig
+    """How hard each step is for the student."""
+    curriculum: CurriculumConfig
+    """How many steps are given at each stage."""
+    distillation: DistillationConfig
+    """How the student is trained."""
+    evaluation: EvaluationConfig
+    """How its answers are counted."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _every_table(cls, values: Any) -> Any:
+        """An absent table is an empty one, so that what it lacks is told by name."""
+        return {**{table: {} for table in TABLES}, **values} if isinstance(values, dict) else values
+
+
+@dataclass(frozen=True)
+class ResolvedRecipe:
+    """A recipe with the origin of each value.
+
+    Attributes:
+        recipe: the settings, all paths absolute.
+        sources: for each dotted key its file and line, environment variable, "command line", or "default".
+        path: the recipe file, None for one built in Python.
+    """
+
+    recipe: Recipe
+    sources: dict[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def shipped_folder() -> Path:
+    """The folder of the recipes that come with kpodx: inside the wheel, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "_shipped" / "recipes"
+    return inside if inside.is_dir() else package.parent / "recipes"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Path of every shipped recipe by name, such as "quickstart" or "studies/ablation"."""
+    folder = shipped_folder()
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.toml"))}
+
+
+def find_recipe(path_or_name: str) -> Path:
+    """The recipe file that a path or the name of a shipped recipe means; ConfigError with the nearest name."""
+    path = Path(path_or_name).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    name = re.sub(r"^recipes/|\.toml$", "", path_or_name)
+    if name in shipped:
+        return shipped[name]
+    guess = nearest(name, list(shipped))
+    raise ConfigError(
+        f"No recipe {path_or_name!r}: expected a .toml file, or the name of a shipped recipe."
+        + (f" Did you mean {guess!r}?" if guess else ""),
+        hint="`kpodx recipes ls` lists the shipped ones.",
+    )
+
+
+def copy_recipe(name: str, target: Path) -> Path:
+    """Copy a shipped recipe to a file or into a folder that exists; ConfigError rather than overwriting."""
+    source = find_recipe(name)
+    target = target / source.name if target.is_dir() else target
+    if target.exists():
+        raise ConfigError(f"{target} exists already.", hint="Give another file name, or remove it first.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return target
+
+
+def load_recipe(
+    path_or_name: str, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> ResolvedRecipe:
+    """Build a recipe from its file, then KPODX__… variables, then overrides, the last the strongest.
+
+    Args:
+        path_or_name: a TOML file, or the name of a shipped recipe.
+        overrides: "a.b=value", values as TOML literals or bare text; relative paths are read from the working folder.
+        environment: variables, of which KPODX__A__B sets a.b; none if None.
+
+    Raises:
+        ConfigError: every mistake of all three at once.
+    """
+    path, here = find_recipe(path_or_name), Path.cwd()
+    problems: list[str] = []
+    typed: list[Assignment] = []
+    for text in overrides:
+        try:
+            typed.append(parse_override(text, here))
+        except ConfigError as error:
+            problems.append(error.message)
+    named = Assignment(("name",), re.sub(r"[^A-Za-z0-9._-]", "-", path.stem), "file name", here)
+    try:
+        written = load_toml(path)
+    except ConfigError as error:
+        raise ConfigError("\n".join([error.message, *problems]), hint=error.hint) from error
+    layers = merge([named], written, environment_assignments(environment or {}, here), typed)
+    problems += layers.problems
+    recipe = _validate(layers, problems)
+    recipe = _absolute(recipe, lambda key: layers.bases.get(key, path.resolve().parent))
+    sources = {".".join(key): "default" for key, _ in leaves(recipe.model_dump())} | {
+        key: source for key, source in layers.sources.items() if key not in TABLES and key != "about"
+    }
+    return ResolvedRecipe(recipe, dict(sorted(sources.items())), path.resolve())
+
+
+def _validate(layers: Layers, problems: list[str]) -> Recipe:
+    """The recipe that the layers make; ConfigError with `problems` and all that pydantic finds."""
+    found: list[str] = []
+    try:
+        recipe = Recipe.model_validate(layers.values)
+    except ValidationError as error:
+        retyped = _as_text(error, layers)
+        if retyped:
+            return _validate(retyped, problems)
+        found = describe_problems(error, Recipe, layers.sources)
+    lines = problems + found
+    if not lines:
+        return recipe
+    what = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+    raise ConfigError(
+        f"{what} in the settings:\n" + "\n".join(f"  - {line}" for line in lines),
+        hint="`kpodx recipes show quickstart` prints a complete recipe.",
+    )
+
+
+def _as_text(error: ValidationError, layers: Layers) -> Layers | None:
+    """Layers where typed values that must be text, but look like numbers, are text; None where there is none."""
+    keys = {".".join(map(str, problem["loc"])) for problem in error.errors() if problem["type"] == "string_type"}
+    texts = {key: text for key, text in layers.texts.items() if key in keys and text != "null"}
+    if not texts:
+        return None
+    again = [
+        Assignment(tuple(key.split(".")), text, layers.sources[key], layers.bases[key]) for key, text in texts.items()
+    ]
+    for item in again:
+        layers.assign(item)
+    return layers
+
+
+def _absolute(recipe: Recipe, base_of: Callable[[str], Path]) -> Recipe:
+    """The recipe with absolute paths, and absolute folders where a model begins with ./, ../ or ~."""
+    recipe = resolve_paths(recipe, base_of)
+    for key in MODEL_KEYS:
+        table, name = key.split(".")
+        model = getattr(getattr(recipe, table), name)
+        if isinstance(model, str) and re.match(r"\.\.?/|~", model):
+            settings = getattr(recipe, table).model_copy(update={name: str(resolve_path(model, base_of(key)))})
+            recipe = recipe.model_copy(update={table: settings})
+    return recipe

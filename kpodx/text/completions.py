@@ -1,0 +1,121 @@
+"""Raw completions: cutting invented questions, finding the answer sentence, removing calculator marks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kpodx.schema import StepSpan
+from kpodx.text.steps import split_steps
+
+# A line that opens a new question; few-shot teachers run on into questions of their own.
+_RUN_ON = re.compile(
+    r"\n[ \t>#*]{0,6}(?:(?:Q|Question|Problem|Exercise|Human|User)(?: ?\d{1,4})?[ *]{0,3}:|Q\d{0,4}[.)] |Q\s{0,3}\Z)",
+    re.IGNORECASE,
+)
+_SPECIAL_TOKEN = re.compile(r"</s>|<\|(?:endoftext|im_end|eot_id|end_of_text|end)\|>|<end_of_turn>|<pad>")
+_LEADING_A = re.compile(r"\s*+[*]{0,2}A[*]{0,2}:[*]{0,2}\s*+")
+_LEADING_ANSWER = re.compile(r"\s*+[#*]{0,4} ?(?:Answer|Solution|Response)[*]{0,2}:[*]{0,2}\s*+", re.IGNORECASE)
+_CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
+
+# All gaps are bounded, so that no text makes the search slower than linear.
+_LEAD = (
+    r"(?:\b(?:and|but|so|thus|therefore|hence|then|now|finally)[ ,:*_]{1,4}){0,2}"
+    r"(?:\b(?:the|my|our|your|this|final|correct|best|right|most|likely|overall)[ *_]{1,4}){0,3}"
+)
+_SUBJECT = (
+    r"\banswer(?: choice| option)?(?:[ *_]{1,3}to (?:the|this|your) (?:question|problem))?"
+    r"|\b(?:correct|best|right) (?:option|choice)"
+)
+_VERB = r"[*_]{0,2}(?:[ ]{0,2}[:=]|[ ]{1,3}(?:is|was|equals|would be|should be|will be|comes to)\b)"
+_MARKER = re.compile(
+    rf"(?P<sentence>{_LEAD}(?:{_SUBJECT}){_VERB}[ *_]{{0,4}}:?)|####|(?P<box>\\(?:boxed|fbox)[ ]{{0,2}}\{{)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class AnswerMarker:
+    """Where a text says that its answer follows.
+
+    `start` is where the clause begins, `stop` where the answer may begin; `boxed` marks LaTeX's \\boxed{.
+    """
+
+    start: int
+    stop: int
+    boxed: bool = False
+
+
+def find_answer_markers(text: str) -> list[AnswerMarker]:
+    """Every explicit announcement of an answer, in order: "the answer is", "Answer:", "####", "\\boxed{".
+
+    >>> [(marker.start, marker.stop) for marker in find_answer_markers("5 apples. So the answer is 5.")]
+    [(10, 26)]
+    """
+    return [AnswerMarker(m.start(), m.end(), m["box"] is not None) for m in _MARKER.finditer(text)]
+
+
+def remove_calculator_marks(text: str) -> str:
+    """`text` without GSM8K's calculator marks.
+
+    >>> remove_calculator_marks("48/2 = <<48/2=24>>24 clips")
+    '48/2 = 24 clips'
+    """
+    return _CALCULATOR.sub("", text)
+
+
+def clean_completion(text: str) -> str:
+    """A completion up to the first invented question or end-of-text token, without a leading "A:", stripped.
+
+    A leading "Answer:" is taken off too where more than one step follows, since it then heads the whole reasoning.
+
+    >>> clean_completion("\\nA: 2 + 3 = 5. The answer is 5.\\n\\nQ: There are 15 trees")
+    '2 + 3 = 5. The answer is 5.'
+    """
+    special = _SPECIAL_TOKEN.search(text)
+    text = text[: special.start()] if special else text
+    # The search begins behind the first character, so that a newline before it makes an opening "Q:" count too.
+    run_on = _RUN_ON.search("\n" + text)
+    text = text[: max(run_on.start() - 1, 0)] if run_on else text
+    leading = _LEADING_A.match(text)
+    text = text[leading.end() :] if leading else text
+    heading = _LEADING_ANSWER.match(text)
+    if heading and len(split_steps(text[heading.end() :])) > 1:
+        text = text[heading.end() :]
+    return text.strip()
+
+
+def split_completion(text: str) -> tuple[str, str]:
+    """(reasoning, answer sentence) of a cleaned completion.
+
+    The answer sentence is the last step with an explicit marker; where reasoning precedes the marker in that step
+    ("3 + 5 = 8, so the answer is 8."), the step is cut at the marker's clause. What follows the sentence stays with the
+    reasoning. Without a marker the answer sentence is "".
+
+    >>> split_completion("2 + 3 = 5. So the answer is (c) five.")
+    ('2 + 3 = 5.', 'So the answer is (c) five.')
+    """
+    markers = find_answer_markers(text)
+    if not markers:
+        return text.strip(), ""
+    last = markers[-1]
+    steps = split_steps(text)
+    index = next(i for i, span in enumerate(steps) if span.stop > last.start)
+    start, stop = _clause_start(text, markers, steps[index]), _sentence_stop(text, last, steps, index)
+    before, after = text[:start].rstrip(" \t\n,;:-–—$\\[("), text[stop:].strip()
+    return "\n".join(part for part in (before.strip(), after) if part), text[start:stop].strip()
+
+
+def _clause_start(text: str, markers: list[AnswerMarker], step: StepSpan) -> int:
+    """Where the answer's clause begins inside `step`: at its first marker, or at the step if one word precedes it."""
+    first = next(marker for marker in markers if marker.start >= step.start)
+    words = re.findall(r"\w+", text[step.start : first.start])
+    return step.start if len(words) <= 1 else first.start
+
+
+def _sentence_stop(text: str, marker: AnswerMarker, steps: list[StepSpan], index: int) -> int:
+    """Where the answer sentence ends: with the step where something follows the marker ("Answer:" may stand alone)."""
+    for step in steps[index:]:
+        if any(map(str.isalnum, text[max(marker.stop, step.start) : step.stop])):
+            return step.stop
+    return len(text)

@@ -1,0 +1,1 @@
+"""Token weighting by mask learning (equations 2 to 7)."""

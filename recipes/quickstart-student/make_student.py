@@ -1,0 +1,178 @@
+"""Make the quickstart's starting student: a 1-million-parameter T5 that knows the stories' words and single sums, and no more.
+
+    python recipes/quickstart-student/make_student.py --output recipes/quickstart-student
+
+It trains a SentencePiece vocabulary (digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train*
+stories of the embedded set: single sums, and stories with a single step. It never sees a story with two steps or more, nor a test question.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import re
+import string
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import sentencepiece
+import torch
+from sentencepiece import sentencepiece_model_pb2
+from transformers import T5Config, T5ForConditionalGeneration, T5TokenizerFast
+
+from kpodx.dataset import embedded
+from kpodx.modeling.examples import build_example, collate, length_buckets, model_family, to_device
+from kpodx.modeling.likelihood import token_nll
+from kpodx.modeling.tokenization import tokenize_rationales
+from kpodx.schema import Question, Rationale, Split
+from kpodx.text.prompts import CUE, answer_sentence, student_prompt
+
+SPECIALS = 3  # pad, end, unknown
+
+
+def make_tokenizer(folder: Path, texts: list[str]) -> T5TokenizerFast:
+    """A unigram vocabulary in the layout of T5's: every frequent word whole, digits apart, letters for all other words.
+
+    SentencePiece trains the normaliser and the layout. Its pieces are then replaced: on so few distinct words its own pruning would
+    cut most of them into letters.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus, prefix = Path(scratch, "corpus.txt"), Path(scratch, "spiece")
+        corpus.write_text("\n".join(texts), encoding="utf-8")
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(corpus), model_prefix=str(prefix), vocab_size=300, model_type="unigram", split_digits=True,
+            pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, minloglevel=2,
+        )  # fmt: skip
+        proto = sentencepiece_model_pb2.ModelProto()
+        proto.ParseFromString(prefix.with_suffix(".model").read_bytes())
+        words = Counter(word for text in texts for word in re.findall(r"(?<!\S)[A-Za-z][a-z]*", text))
+        total = sum(words.values())
+        del proto.pieces[SPECIALS:]
+        for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0])):
+            proto.pieces.add(piece=f"▁{word}", score=math.log(count / total))
+        known = {piece.piece for piece in proto.pieces}
+        for character in ["▁", *(f"▁{mark}" for mark in "$+-*/="), *string.digits, *string.punctuation, *string.ascii_letters]:
+            if character not in known:
+                proto.pieces.add(piece=character, score=-15.0)
+        proto.trainer_spec.vocab_size = len(proto.pieces)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "spiece.model").write_bytes(proto.SerializeToString())
+    tokenizer = T5TokenizerFast(vocab_file=str(folder / "spiece.model"), extra_ids=0, add_prefix_space=True, legacy=True)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def single_sums(rng: random.Random, count: int) -> list[tuple[Question, Rationale]]:
+    """Single sums with the numbers that occur inside longer train stories."""
+    pairs = []
+    while len(pairs) < count:
+        story = embedded._story(rng, rng.randint(2, 5))
+        if story is None or embedded.split_of(story[0]) is not Split.TRAIN:
+            continue
+        _, value, changes = story
+        for change in changes:
+            left, right = embedded.format_number(value), embedded.format_number(change.operand)
+            result = embedded.format_number(change.result)
+            name = f"sum-{len(pairs)}"
+            question = Question(name, Split.TRAIN, f"{left} {change.operator} {right}", result)
+            pairs.append(
+                (question, Rationale(name, name, f"{left} {change.operator} {right} = {result}.", result, "embedded"))
+            )
+            value = change.result
+    return pairs[:count]
+
+
+def single_steps(count: int, seed: int) -> list[tuple[Question, Rationale]]:
+    """Stories of one step with their rationale."""
+    questions = embedded.generate_questions(Split.TRAIN, count, seed=seed, min_steps=1, max_steps=1, wrong_rate=0.0)
+    return [
+        (
+            q,
+            Rationale(
+                q.id,
+                q.id,
+                q.gold_rationales[0].rsplit(" The answer is", 1)[0],
+                embedded.format_number(embedded.Decimal(q.answer)),
+                "embedded",
+            ),
+        )
+        for q in questions
+    ]
+
+
+def train(model: T5ForConditionalGeneration, tokenizer: T5TokenizerFast, arguments: argparse.Namespace) -> None:
+    """AdamW with a one-cycle rate over fresh sums every epoch."""
+    family = model_family(model, tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate, weight_decay=0.01)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, arguments.learning_rate, total_steps=arguments.updates, pct_start=0.05
+    )
+    update, epoch, begun = 0, 0, time.perf_counter()
+    while update < arguments.updates:
+        rng = random.Random(arguments.seed * 1000 + epoch)
+        pairs = single_sums(rng, 12_000) + single_steps(12_000, seed=arguments.seed * 1000 + epoch)
+        items = tokenize_rationales(tokenizer, [r for _, r in pairs], [q for q, _ in pairs])
+        examples = [build_example(item, None, 0, family, row=row) for row, item in enumerate(items)]
+        lengths = torch.tensor([[len(e.labels), len(e.input_ids)] for e in examples]).numpy()
+        for rows in length_buckets(lengths, arguments.batch_size, seed=arguments.seed, epoch=epoch):
+            batch = to_device(collate([examples[i] for i in rows], family), model.device)
+            loss = token_nll(model, batch, encoder_decoder=True).sum() / (batch["labels"] >= 0).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            scheduler.step()
+            update += 1
+            if update % 200 == 0:
+                print(
+                    f"{update:6d} loss {loss.item():.3f} {time.perf_counter() - begun:6.0f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            if update == arguments.updates:
+                break
+        epoch += 1
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--updates", type=int, default=12_000)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--width", type=int, default=96)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.manual_seed(arguments.seed)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    stories = embedded.generate_questions(Split.TRAIN, 8000, seed=arguments.seed)
+    texts = [student_prompt(q) + " " + q.gold_rationales[0] + " " + answer_sentence(q.answer) for q in stories]
+    tokenizer = make_tokenizer(arguments.output, texts)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=arguments.width,
+        d_kv=32,
+        d_ff=2 * arguments.width,
+        num_heads=arguments.width // 32,
+        num_layers=arguments.layers,
+        num_decoder_layers=arguments.layers,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=True,
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+        n_positions=512,
+    )
+    model = T5ForConditionalGeneration(config)
+    print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, cue {CUE!r}", file=sys.stderr)
+    train(model, tokenizer, arguments)
+    model.save_pretrained(arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The house: imports point down, phases never meet, settings are light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "kpodx"
+PHASES = ("dataset", "rationales", "weighting", "difficulty", "curriculum", "distillation", "evaluation")
+
+FLOORS: dict[str, int] = {
+    "": 0,
+    "errors": 0,
+    "schema": 0,
+    "statistics": 0,
+    "config": 1,
+    "layers": 1,
+    "artifacts": 1,
+    "runtime": 1,
+    "text": 1,
+    "modeling": 2,
+    **dict.fromkeys(PHASES, 3),
+    "recipe": 4,
+    "runs": 4,
+    "phase_folders": 4,
+    "fingerprints": 4,
+    "launch": 4,
+    "pipeline": 4,
+    "cli": 5,
+}
+
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "peft", "accelerate", "huggingface_hub")
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(module: str) -> str:
+    """The folder or file right below kpodx that a module is in: "curriculum" for kpodx.curriculum.budget."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                inner = PACKAGE.parent / f"{node.module}.{alias.name}".replace(".", "/")
+                is_module = inner.with_suffix(".py").is_file() or (inner / "__init__.py").is_file()
+                yield f"{node.module}.{alias.name}" if is_module else str(node.module)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_point_down(path: Path) -> None:
+    here = module_name(path)
+    assert room(here) in FLOORS, f"{here} stands on no floor: name it in FLOORS and in docs/architecture.md"
+    for other in imports(path):
+        if other == "kpodx" or other.startswith("kpodx."):
+            assert FLOORS[room(other)] <= FLOORS[room(here)], f"{here} imports {other}, which is above it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_phases_never_import_each_other(path: Path) -> None:
+    here = room(module_name(path))
+    if here in PHASES:
+        others = {room(other) for other in imports(path) if other.startswith("kpodx.")} & set(PHASES) - {here}
+        assert not others, f"{module_name(path)} imports the phases {others}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_nobody_imports_click(path: Path) -> None:
+    roots = {name.partition(".")[0] for name in imports(path)}
+    assert "click" not in roots, f"{module_name(path)} imports click, which typer brings along under another name"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_only_the_command_line_meets_the_terminal(path: Path) -> None:
+    if room(module_name(path)) != "cli":
+        roots = {name.partition(".")[0] for name in imports(path)}
+        assert not roots & {"typer", "rich"}, f"{module_name(path)} talks to the terminal"
+
+
+def loaded_by(code: str) -> list[str]:
+    """The heavy packages that are loaded after some code ran in a fresh process."""
+    check = f"import sys; print(sorted(set({HEAVY!r}) & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], check=True, capture_output=True, text=True)
+    loaded: list[str] = ast.literal_eval(done.stdout.splitlines()[-1])
+    return loaded
+
+
+@pytest.mark.parametrize("name", ["modeling", *PHASES])
+def test_settings_load_nothing_heavy(name: str) -> None:
+    assert loaded_by(f"import kpodx.{name}.config") == []
+
+
+def test_the_command_line_and_recipes_load_nothing_heavy() -> None:
+    assert loaded_by("import kpodx.cli, kpodx.recipe, kpodx.runs, kpodx.pipeline") == []
+
+
+def test_validating_a_recipe_loads_nothing_heavy() -> None:
+    code = "import sys, kpodx.cli\nsys.argv[1:] = ['validate', 'quickstart']\n"
+    code += "try: kpodx.cli.main()\nexcept SystemExit as end: assert not end.code"
+    assert loaded_by(code) == []
