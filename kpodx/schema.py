@@ -35,7 +35,8 @@ class Question:
 
     `answer` is in canonical form: a plain decimal for numbers, the upper-case letter for choices, "yes" or "no".
     `choices` are the texts of options A, B, …, empty unless the kind is choice.
-    `gold_rationales` are human or generated rationales that came with the question, without the final answer.
+    `gold_rationales` are human or generated rationales that came with the question; those of the embedded set end with their own answer
+    sentence, the others do not hold the final answer.
     `num_steps` counts the reference reasoning steps, None where the set does not tell.
     """
 

@@ -107,7 +107,7 @@ def test_five_mistakes_are_all_told(tiny: Path) -> None:
     assert message.startswith("6 mistakes in the settings:")
     assert f"distillation.epocs ({tiny}:20): unknown key; did you mean 'epochs'?" in message
     assert f"curriculum.num_clusters ({tiny}:23): input should be greater than or equal to 1, got 0" in message
-    assert f"wieghting ({tiny}:25): unknown key; did you mean 'weighting'?" in message
+    assert f"wieghting ({tiny}:26): unknown key; did you mean 'weighting'?" in message
     assert "runtime.device (command line): input should be 'auto', 'cpu' or 'cuda', got 'gpu'" in message
     assert "'distillation.epochs' (command line): expected key=value" in message
     assert "curriculum.stratagem (environment variable KPODX__CURRICULUM__STRATAGEM): unknown key; did you" in message
@@ -157,7 +157,7 @@ def fields_without_a_sentence(config: type[Config]) -> list[str]:
     """Fields of a settings class, and of those in it, that have no docstring."""
     lacking = []
     for name, field in config.model_fields.items():
-        if not (field.description or "").strip().endswith("."):
+        if not (field.description or "").strip().endswith((".", "…")):
             lacking.append(f"{config.__name__}.{name}")
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
         lacking += [

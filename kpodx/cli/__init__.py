@@ -8,14 +8,8 @@ from typing import Annotated
 import typer
 
 import kpodx
-from kpodx.cli.compare import compare
-from kpodx.cli.distill import distill
-from kpodx.cli.doctor import doctor
-from kpodx.cli.recipes import app as recipes
-from kpodx.cli.show import show
-from kpodx.cli.status import status
+from kpodx.cli import compare, distill, doctor, recipes, show, status, validate
 from kpodx.cli.terminal import print_error
-from kpodx.cli.validate import validate
 from kpodx.errors import KpodxError
 
 app = typer.Typer(
@@ -26,9 +20,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (distill, validate, status, compare, show, doctor):
+for _command in (distill.distill, validate.validate, status.status, compare.compare, show.show, doctor.doctor):
     app.command()(_command)
-app.add_typer(recipes, name="recipes")
+app.add_typer(recipes.app, name="recipes")
 
 
 def _show_version(wanted: bool) -> None:

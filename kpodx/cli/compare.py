@@ -67,7 +67,7 @@ def correct_by_question(run: Run) -> dict[str, bool]:
 
     test = {question.id for question in load_questions(run.folder("dataset")) if question.split is Split.TEST}
     folder = run.folder("evaluation")
-    predictions = [p for file in sorted(folder.glob("*predictions.jsonl")) for p in load_predictions(folder, file.name)]
+    predictions = [p for file in sorted(folder.glob("predictions*.jsonl")) for p in load_predictions(folder, file.name)]
     return {p.question_id: p.correct for p in predictions if p.question_id in test}
 
 

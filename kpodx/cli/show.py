@@ -138,7 +138,7 @@ def _predictions(run: Run, question_id: str) -> list[dict[str, Any]]:
     if "evaluation" not in run.manifest["phases"]:
         return []
     folder = run.folder("evaluation")
-    found = [p for file in sorted(folder.glob("*predictions.jsonl")) for p in load_predictions(folder, file.name)]
+    found = [p for file in sorted(folder.glob("predictions*.jsonl")) for p in load_predictions(folder, file.name)]
     return [
         {"output": p.output, "predicted": p.predicted, "correct": p.correct}
         for p in found

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from kpodx.errors import DataError
 from kpodx.runtime import derive_seed
 from kpodx.schema import AnswerKind, Question, Split
 
@@ -42,10 +43,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a story is about: how it starts, how its quantity is written and asked for, and which changes can happen."""
+    """What a story is about: how it starts, how its quantity is asked for, and which changes can happen."""
 
     start: Callable[[random.Random, str, str], tuple[str, Decimal]]
-    unit: Callable[[str], str]
     ask: str
     things: tuple[str, ...]
     changes: tuple[Callable[[random.Random, str, str, Decimal], Change | None], ...]
@@ -119,7 +119,7 @@ def _take(
     )
 
 
-def _times(rng: random.Random, name: str, thing: str, value: Decimal, unit: str) -> Change | None:
+def _times(rng: random.Random, name: str, value: Decimal, unit: str) -> Change | None:
     factor = _pick(rng, 2, 5)
     if value * factor > 9000:
         return None
@@ -128,7 +128,7 @@ def _times(rng: random.Random, name: str, thing: str, value: Decimal, unit: str)
     return Change(tells, f"it is {word} as much", "*", factor, value * factor, unit)
 
 
-def _share(rng: random.Random, name: str, thing: str, value: Decimal, unit: str) -> Change | None:
+def _share(rng: random.Random, name: str, value: Decimal, unit: str) -> Change | None:
     parts = _pick(rng, 2, 6)
     if value % parts or value < 2 * parts:
         return None
@@ -142,7 +142,7 @@ def _share(rng: random.Random, name: str, thing: str, value: Decimal, unit: str)
     )
 
 
-def _percent_off(rng: random.Random, name: str, thing: str, value: Decimal, unit: str) -> Change | None:
+def _percent_off(rng: random.Random, name: str, value: Decimal, unit: str) -> Change | None:
     percent = rng.choice((Decimal(10), Decimal(20), Decimal(25), Decimal(50)))
     kept = 100 - percent
     if value * kept % 100 or value < 4:
@@ -169,7 +169,7 @@ def _start_items(rng: random.Random, name: str, thing: str) -> tuple[str, Decima
     return f"{name} has {with_unit(value, thing)}.", value
 
 
-def _start_money(rng: random.Random, name: str, thing: str) -> tuple[str, Decimal]:
+def _start_money(rng: random.Random, name: str, _thing: str) -> tuple[str, Decimal]:
     value = (
         _pick(rng, 1000, 4000, 100) if rng.random() < 0.12 else _pick(rng, 10, 160) / (2 if rng.random() < 0.3 else 1)
     )
@@ -189,7 +189,6 @@ def _start_distance(rng: random.Random, name: str, thing: str) -> tuple[str, Dec
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         _start_items,
-        lambda thing: thing,
         "How many {thing} does {name} have now?",
         ITEMS,
         (
@@ -197,14 +196,13 @@ SETTINGS: tuple[Setting, ...] = (
             lambda r, n, t, v: _take(
                 r, n, t, v, t, ("gives {0} to a friend", "loses {0} on the way", "throws away {0}")
             ),
-            lambda r, n, t, v: _times(r, n, t, v, t),
-            lambda r, n, t, v: _share(r, n, t, v, t),
-            lambda r, n, t, v: _percent_off(r, n, t, v, t) if v % 1 == 0 else None,
+            lambda r, n, t, v: _times(r, n, v, t),
+            lambda r, n, t, v: _share(r, n, v, t),
+            lambda r, n, t, v: _percent_off(r, n, v, t) if v % 1 == 0 else None,
         ),
     ),
     Setting(
         _start_money,
-        lambda thing: "$",
         "How much money does {name} have now?",
         ("bank",),
         (
@@ -212,32 +210,30 @@ SETTINGS: tuple[Setting, ...] = (
             lambda r, n, t, v: _take(
                 r, n, t, v, "$", ("spends {0} on food", "pays {0} for a shirt", "gives {0} to a friend")
             ),
-            lambda r, n, t, v: _times(r, n, t, v, "$"),
-            lambda r, n, t, v: _percent_off(r, n, t, v, "$"),
+            lambda r, n, t, v: _times(r, n, v, "$"),
+            lambda r, n, t, v: _percent_off(r, n, v, "$"),
         ),
     ),
     Setting(
         _start_goods,
-        lambda thing: "kg",
         "How many kg of {thing} does {name} have now?",
         GOODS,
         (
             lambda r, n, t, v: _add(r, n, t, v, "kg", ("buys {0} more", "gets {0} from the farm")),
             lambda r, n, t, v: _take(r, n, t, v, "kg", ("sells {0}", "uses {0}", "throws away {0}")),
-            lambda r, n, t, v: _times(r, n, t, v, "kg"),
-            lambda r, n, t, v: _share(r, n, t, v, "kg"),
+            lambda r, n, t, v: _times(r, n, v, "kg"),
+            lambda r, n, t, v: _share(r, n, v, "kg"),
         ),
     ),
     Setting(
         _start_distance,
-        lambda thing: "km",
         "How many km did {name} go in all?",
         ("bike", "bus", "train", "car"),
         (
             lambda r, n, t, v: _add(
                 r, n, t, v, "km", ("goes {0} more on foot", "goes {0} more after lunch", "drives {0} more")
             ),
-            lambda r, n, t, v: _times(r, n, t, v, "km"),
+            lambda r, n, t, v: _times(r, n, v, "km"),
         ),
     ),
 )
@@ -320,12 +316,23 @@ def generate_questions(
         max_steps: largest number of reasoning steps.
         wrong_rate: share of rationales that err on purpose, in [0, 1].
 
+    Raises:
+        DataError: where there are not that many distinct questions.
+
     Returns:
         Questions whose `gold_rationales` hold one rationale each, ending with "The answer is X."; X is wrong where the rationale is.
     """
     rng = random.Random(derive_seed("embedded", split.value, seed))
     questions: dict[str, Question] = {}
+    tries = 0
     while len(questions) < count:
+        tries += 1
+        if tries > 1000 * (count + 10):
+            raise DataError(
+                f"The stories have fewer than {count:,} distinct {split.value} questions of {min_steps} to {max_steps} steps; "
+                f"{len(questions):,} were found.",
+                hint="Ask for fewer questions, or raise dataset.embedded.max_steps.",
+            )
         story = _story(rng, rng.randint(min_steps, max_steps))
         if story is None:
             continue

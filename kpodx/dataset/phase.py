@@ -58,10 +58,7 @@ def build_questions(config: DatasetConfig) -> tuple[list[Question], dict[str, in
         DataError: anything in a file, on the hub or in the splits that is not as it must be.
     """
     dropped: Counter[str] = Counter()
-    if config.embedded is not None:
-        questions = _generate(config.embedded)
-    else:
-        questions = _split(config, *_parse(config, dropped), dropped)
+    questions = _generate(config.embedded) if config.embedded is not None else _read(config, dropped)
     questions, dropped["repeated_in_its_split"] = drop_repeats(questions)
     questions, dropped["also_in_another_split"] = separate_splits(questions, drop=config.on_duplicate != "error")
     by_split = {split: [question for question in questions if question.split is split] for split in Split}
@@ -124,10 +121,9 @@ def _rows(config: DatasetConfig, split: Split) -> Iterator[Placed]:
         yield from asdiv.read_xml(path) if is_xml else read_rows(path)
 
 
-def _split(
-    config: DatasetConfig, questions: list[Question], unusable: list[str], dropped: Counter[str]
-) -> list[Question]:
-    """The questions in the splits that the settings ask for."""
+def _read(config: DatasetConfig, dropped: Counter[str]) -> list[Question]:
+    """The questions of the source, in the splits that the settings ask for."""
+    questions, unusable = _parse(config, dropped)
     if config.split_ids is not None:
         path, name = config.split_ids.file, config.split_ids.set
         ids = load_split_ids(Path(path), name)

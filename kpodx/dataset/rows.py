@@ -18,6 +18,8 @@ EXPECTED = {
     AnswerKind.TEXT: "a text",
 }
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -61,7 +63,7 @@ def checked_text(row: Row, name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         got = "nothing" if value is None or value == "" else repr(value)[:80]
         raise DataError(f"{row.place}: expected text in column {name!r}, got {got}.")
-    if any("\ud800" <= char <= "\udfff" for char in value):
+    if _SURROGATE.search(value):
         raise DataError(
             f"{row.place}: the text in column {name!r} holds half of a surrogate pair, which is no Unicode character.",
             hint="Write the file again as UTF-8.",
@@ -81,7 +83,7 @@ def read_answer(row: Row, id: str, raw: object, kind: AnswerKind, choices: tuple
     """
     if isinstance(raw, bool) and kind is AnswerKind.YES_NO:
         return "yes" if raw else "no"
-    is_plain = isinstance(raw, int | float | str) and not isinstance(raw, bool)
+    is_plain = isinstance(raw, int | float | str) and not isinstance(raw, bool) and not _SURROGATE.search(str(raw))
     answer = canonical_answer(str(raw).strip(), kind, choices) if is_plain else None
     if answer is not None:
         return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import textwrap
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ def _explain(name: str, what: str, error: Exception) -> ModelError:
         hint = f"The folder holds {files}; kpodx needs config.json, model.safetensors and the tokenizer's files."
     else:
         hint = "Check the name on the Hugging Face hub and the network; HF_HUB_OFFLINE=1 allows only models that were downloaded before."
-    return ModelError(f"Cannot load the {what} of {name!r}: {str(error).splitlines()[0]}", hint=hint)
+    return ModelError(f"Cannot load the {what} of {name!r}: {textwrap.shorten(str(error), 200)}", hint=hint)
 
 
 def load_tokenizer(name: str, revisions: Mapping[str, str] | None = None) -> Tokenizer:

@@ -261,3 +261,11 @@ def test_a_number_of_steps_must_be_whole(value: object) -> None:
     values = {"question": "q?", "answer": "1", "n": value}
     with pytest.raises(DataError, match="expected a whole number of steps in column 'n'"):
         columns.parse_row(row(values), ColumnsConfig(num_steps="n"), AnswerKind.NUMBER)
+
+
+def test_a_text_answer_must_be_unicode() -> None:
+    def parse(answer: str) -> Question | Unusable:
+        return columns.parse_row(row({"question": "q?", "answer": answer}), ColumnsConfig(), AnswerKind.TEXT)
+
+    assert as_question(parse("blue")).answer == "blue"
+    assert as_unusable(parse("\ud800")).reason == "unreadable_answer"
