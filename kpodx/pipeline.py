@@ -20,7 +20,7 @@ from kpodx.fingerprints import ContentHashes, Revisions, fingerprint
 from kpodx.launch import Launch, wait_for
 from kpodx.phase_folders import adopt, begin, content_digest, disk_full_told, finish, is_complete, put_aside
 from kpodx.runs import DONE, Run, describe_environment, load_run, open_run
-from kpodx.runtime import PhaseContext, Progress, SilentProgress, derive_seed
+from kpodx.runtime import PhaseContext, Progress, SilentProgress, derive_seed, limit_threads
 
 if TYPE_CHECKING:
     from kpodx.recipe import ResolvedRecipe
@@ -234,6 +234,7 @@ def run_pipeline(
     choice, progress = choice or Choice(), progress or SilentProgress()
     for name in (*choice.force, *filter(None, (choice.start, choice.stop))):
         check_phase_name(name, phases)
+    limit_threads(resolved.recipe.runtime.num_threads)
     if launch and launch.follows:
         return _follow(resolved.recipe, run_dir, progress, phases)
     with open_run(run_dir) as run, _recorded(run):
@@ -375,7 +376,8 @@ class _Worker:
     def _run_phase(self, planned: PlannedPhase, folder: Path) -> None:
         inputs = self._inputs(planned)
         resumed = begin(folder, planned.fingerprint, inputs)
-        logger.info("%s %s in %s", "resuming" if resumed else "running", planned.name, folder)
+        if resumed:
+            logger.info("%s goes on from the partial state in %s", planned.name, folder)
         self.run.manifest["running"] = planned.name
         self.run.save()
         folders = {other.name: self.run.path / other.folder for other in self.plan if other.name in planned.reads}

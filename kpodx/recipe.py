@@ -133,15 +133,30 @@ def find_recipe(path_or_name: str) -> Path:
     )
 
 
-def copy_recipe(name: str, target: Path) -> Path:
-    """Copy a shipped recipe to a file or into a folder that exists; ConfigError rather than overwriting."""
+def copy_recipe(name: str, target: Path) -> list[Path]:
+    """Copy a shipped recipe, and the model folders beside it that it names, to a file or into a folder that exists.
+
+    Returns:
+        What was written, the recipe first.
+
+    Raises:
+        ConfigError: something is there already; nothing is overwritten.
+    """
     source = find_recipe(name)
     target = target / source.name if target.is_dir() else target
-    if target.exists():
-        raise ConfigError(f"{target} exists already.", hint="Give another file name, or remove it first.")
+    values = {".".join(item.key): item.value for item in load_toml(source)}
+    beside = [values[key] for key in MODEL_KEYS if str(values.get(key, "")).startswith("./")]
+    pairs = [(source, target), *((source.parent / folder, target.parent / folder) for folder in beside)]
+    for _, new in pairs:
+        if new.exists():
+            raise ConfigError(f"{new} exists already.", hint="Give another place, or remove it first.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    return target
+    for old, new in pairs:
+        if old.is_dir():
+            shutil.copytree(old, new)
+        elif old.is_file():
+            shutil.copyfile(old, new)
+    return [new for old, new in pairs if old.exists()]
 
 
 def load_recipe(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from pydantic import Field
+
 from kpodx.config import Config
 from kpodx.errors import DeviceError
 
@@ -24,7 +26,7 @@ class RuntimeConfig(Config):
     """Device; auto takes the first CUDA GPU and else the CPU."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the heavy arithmetic; auto is bfloat16 on a GPU that has it and float32 elsewhere."""
-    num_threads: int | None = None
+    num_threads: int | None = Field(default=None, ge=1)
     """CPU threads for the arithmetic; None leaves the choice to torch and OMP_NUM_THREADS."""
 
 
@@ -109,6 +111,14 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16
     return torch.float32
+
+
+def limit_threads(num_threads: int | None) -> None:
+    """Let torch use `num_threads` CPU threads; None leaves the choice to torch and OMP_NUM_THREADS."""
+    if num_threads is not None:
+        import torch
+
+        torch.set_num_threads(num_threads)
 
 
 def seed_everything(seed: int) -> None:

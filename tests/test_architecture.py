@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "launch": 4,
     "pipeline": 4,
     "cli": 5,
+    "__main__": 5,
 }
 
 HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "peft", "accelerate", "huggingface_hub")

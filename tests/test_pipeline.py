@@ -311,6 +311,20 @@ def test_a_dry_plan_writes_nothing(bench: Bench) -> None:
     assert [planned.name for planned, done in changed if not done] == ALL[4:]
 
 
+def test_the_number_of_threads_is_what_the_recipe_says(bench: Bench) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    bench.hooks["dataset"] = lambda context: seen.append(torch.get_num_threads())
+    try:
+        bench.run(Choice(stop="dataset"), runtime={"num_threads": before + 1})
+        bench.run(Choice(stop="dataset", force=("dataset",)))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [before + 1, before + 1]
+
+
 def test_phases_read_only_earlier_ones() -> None:
     names = [phase.name for phase in PHASES]
     assert names == ALL

@@ -141,11 +141,18 @@ def test_recipes_in_folders_have_their_path_as_name(monkeypatch: pytest.MonkeyPa
     assert shipped_recipes() == {"studies/ablation": study, "tiny": tiny}
 
 
-def test_copying_never_overwrites(tiny: Path, tmp_path: Path) -> None:
-    assert copy_recipe(str(tiny), tmp_path) == tmp_path / "tiny.toml"
-    assert (tmp_path / "tiny.toml").read_text() == TEXT
-    with pytest.raises(ConfigError, match="exists already"):
-        copy_recipe(str(tiny), tmp_path)
+def test_copying_takes_the_model_along_and_never_overwrites(tiny: Path, tmp_path: Path) -> None:
+    (tiny.parent / "student").mkdir()
+    (tiny.parent / "student" / "config.json").write_text("{}")
+    place = tmp_path / "mine"
+    assert copy_recipe(str(tiny), place / "a.toml") == [place / "a.toml", place / "student"]
+    assert (place / "a.toml").read_text() == TEXT
+    assert load_recipe(str(place / "a.toml")).recipe.student.model == str(place / "student")
+    (place / "student" / "config.json").write_text("changed")
+    with pytest.raises(ConfigError, match="student exists already"):
+        copy_recipe(str(tiny), place)
+    assert sorted(path.name for path in place.iterdir()) == ["a.toml", "student"]
+    assert (place / "student" / "config.json").read_text() == "changed"
 
 
 def test_a_resolved_recipe_can_be_read_back(tiny: Path) -> None:

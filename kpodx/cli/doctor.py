@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +32,8 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Write one JSON doc
 
 
 def _versions() -> dict[str, str]:
+    import platform
+
     from kpodx.runs import RECORDED_PACKAGES, installed_versions
 
     found = {name: version or "not installed" for name, version in installed_versions(RECORDED_PACKAGES).items()}
@@ -60,6 +60,8 @@ def _device() -> dict[str, str]:
 
 
 def _extras() -> dict[str, str]:
+    from importlib import metadata
+
     installed = {name.lower() for dist in metadata.distributions() if (name := dist.metadata["Name"])}
     found = {}
     for extra, packages in EXTRAS.items():

@@ -44,7 +44,8 @@ def copy(
     name: Annotated[str, typer.Argument(help="Name of a shipped recipe.")],
     target: Annotated[Path, typer.Argument(help="File to write, or a folder that exists.")] = Path(),
 ) -> None:
-    """Copy a shipped recipe, to change it."""
+    """Copy a shipped recipe and the model beside it, to change them."""
     from kpodx.recipe import copy_recipe
 
-    typer.echo(str(copy_recipe(name, target)))
+    for path in copy_recipe(name, target):
+        typer.echo(str(path))

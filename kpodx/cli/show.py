@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kpodx.cli import terminal
-from kpodx.config import nearest
 from kpodx.errors import DataError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def describe_question(run: Run, wanted: str, threshold: float | None) -> dict[st
 
 def find_question(wanted: str, questions: dict[str, Question], rationales: Sequence[Rationale]) -> Question:
     """The question of an id, or of a number from 1 among those with a rationale; DataError with the nearest id."""
+    from kpodx.config import nearest
+
     if wanted in questions:
         return questions[wanted]
     with_rationale = list(dict.fromkeys(rationale.question_id for rationale in rationales))

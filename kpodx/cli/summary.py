@@ -57,7 +57,8 @@ def by_steps(part: Mapping[str, Any]) -> str:
 
 def headline(phase: str, summary: Mapping[str, Any]) -> str:
     """What a phase found, in one line; the first plain figures of its summary where there is nothing better to say."""
-    known = _HEADLINES.get(phase, lambda _: [])(summary)
+    find = _HEADLINES.get(phase)
+    known = find(summary) if find else []
     plain = [
         f"{key.replace('_', ' ')} {_short(value)}"
         for key, value in summary.items()

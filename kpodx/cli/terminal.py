@@ -50,15 +50,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.text import Text
 
     lines = [list(map(str, row)) for row in rows]
-    table = Table(
-        title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold"
-    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         numeric = number > 0 and all(line[number][:1].isdigit() or line[number] in ("", "-") for line in lines)
         table.add_column(name, justify="right" if numeric and lines else "left", overflow="fold")
     for line in lines:
         table.add_row(*map(Text, line))
-    stdout_console().print(table)
+    console = stdout_console()
+    if title:
+        console.print(Text(title, style="italic"), soft_wrap=True)
+    console.print(table)
 
 
 def print_error(error: KpodxError) -> None:

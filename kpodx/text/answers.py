@@ -1,8 +1,8 @@
 """Reading the final answer out of generated text, and comparing it with the reference.
 
 The answer is looked for after the last explicit marker ("####", "the answer is", "Answer:", \\boxed{…}), then in the
-last sentence that opens with a concluding word ("Therefore, …"), then at the end of the text. Nothing here raises on any
-text, and all of it takes time linear in the text's length.
+last sentence that opens with a concluding word ("Therefore, …"), then at the end of the text. Nothing here raises on
+any text, and all of it takes time linear in the text's length.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from kpodx.schema import AnswerKind
 from kpodx.text.choices import last_choice, names_choice, read_choice
 from kpodx.text.completions import clean_completion, find_answer_markers
 from kpodx.text.lexemes import plain_text
+from kpodx.text.number_words import NUMBER_WORDS
 from kpodx.text.numbers import Quantity, find_quantities, format_number
 from kpodx.text.steps import step_texts
 
@@ -24,7 +25,8 @@ RELATIVE_TOLERANCE = Fraction(1, 10_000)
 LONG_DECIMALS = 5
 """From this many decimals on, a written decimal counts as a rounded one."""
 
-_WINDOW = 600
+_WINDOW = 600  # characters after a marker that are read
+_LONGEST_SENTENCE = 4000  # characters, counted from its end, that are read of a sentence
 _MAX_MARKERS = 16
 _NO_ANSWER = re.compile(
     r"\W{0,4}(?:\w{1,12}\s){0,2}(?:unknown|undefined|unclear|cannot|can't|can not|could not|impossible|insufficient"
@@ -40,6 +42,7 @@ _ALTERNATIVE = re.compile(
     r"\s{0,3}(?:(?:[^\W\d]{1,20}\s{1,3})?(?:or|to)|and|&)\s{1,3}(?:the |about )?\Z", re.IGNORECASE
 )
 _YES_NO = re.compile(r"(?P<negated>\bnot )?\b(?P<word>yes|no|true|false)\b(?P<after>\W?)", re.IGNORECASE)
+_MAY_HOLD_NUMBER = re.compile(r"[\d½⅓⅔¼¾]|\b(?:" + "|".join(sorted(NUMBER_WORDS)) + ")", re.IGNORECASE)
 _YES = ("yes", "true")
 
 
@@ -175,7 +178,7 @@ def _canonical_number(value: Fraction | None) -> str | None:
 
 
 def _number_after_marker(segment: str) -> tuple[bool, str | None]:
-    plain = plain_text(segment).strip()
+    plain = plain_text(segment[:_WINDOW]).strip()
     for index, sentence in enumerate(step_texts(plain)):
         quantities = find_quantities(sentence, after_marker=index == 0)
         if quantities:
@@ -185,7 +188,7 @@ def _number_after_marker(segment: str) -> tuple[bool, str | None]:
 
 def _stated_number(sentence: str, quantities: Sequence[Quantity]) -> Fraction | None:
     """The number that a sentence after a marker gives: its first, unless it is restated (", or 8 in all") or told in a
-    clause of its own ("that after all of this Tom has 5"); None for a choice between two ("2 or 3", "5 to 6", "3 and 4")."""
+    clause of its own ("that after all of this Tom has 5"); None for two numbers ("2 or 3", "5 to 6", "3 and 4")."""
     first = quantities[0]
     if len(re.findall(r"\w+", sentence[: first.start])) > 5:
         return _last_number(quantities)
@@ -214,7 +217,8 @@ def _concluding_number(text: str) -> str | None:
     words: Fraction | None = None
     has_figures = has_words = False
     for sentence in reversed(step_texts(text)):
-        quantities = find_quantities(plain_text(sentence))
+        tail = sentence[-_LONGEST_SENTENCE:]
+        quantities = find_quantities(plain_text(tail)) if _MAY_HOLD_NUMBER.search(tail) else []
         if not quantities:
             continue
         conclusion = _CONCLUSION.match(sentence)

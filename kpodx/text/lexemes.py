@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from kpodx.text.expressions import Token
 from kpodx.text.number_words import SCALES, read_number_words
@@ -63,8 +63,7 @@ _LEXEME = re.compile(
 _BEFORE_PRONOUN = frozenset(("each", "every", "this", "that", "which", "no", "any", "the", "other", "another", "only"))
 
 
-@dataclass(frozen=True)
-class Lexeme:
+class Lexeme(NamedTuple):
     """A piece of text at [start, stop): `kind` is "number", "word", or the sign itself."""
 
     kind: str

@@ -23,6 +23,7 @@ _PARTS = {
     for ending in ("", "s")
 } | {"half": 2, "halves": 2}
 MAX_WORDS = 24
+NUMBER_WORDS = frozenset((*UNITS, *TENS, "hundred", "thousand", "million", "billion", "trillion", "dozen", "half"))
 
 
 def read_number_words(words: Sequence[str]) -> tuple[Fraction, int] | None:

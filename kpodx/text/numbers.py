@@ -170,7 +170,8 @@ def _read_run(lexemes: Sequence[Lexeme], at: int, plain: str, *, first_is_sign: 
         if not (first_is_sign or (touches and is_free)):
             return None, at + 1
     if first.kind in ("+", *"*/^=") or not run.operand():
-        return None, at + 1
+        # What was passed holds no number, so that it is not read again from every place inside.
+        return None, max(run.at, at + 1)
     while run.operator() and run.operand():
         pass
     kinds = [token.kind for token in run.tokens]

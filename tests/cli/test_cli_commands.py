@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,18 +197,18 @@ def test_an_interrupt_saves_the_state_and_tells_how_to_go_on(kpodx: Terminal) ->
 
 def test_a_terminated_process_ends_like_an_interrupted_one(kpodx: Terminal) -> None:
     code = "import fake_phases as f, sys, kpodx.cli\nf.install([], {'weighting': f.count_slowly}, sys.modules)\nkpodx.cli.main()"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code, "distill", "tiny.toml", "--json"],
         env={**os.environ, "PYTHONPATH": str(Path(fake_phases.__file__).parent), "FAKE_COUNT": "600"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stderr is not None
-    while process.stderr.readline().strip() != "count 2":
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
+    ) as process:
+        assert process.stderr is not None
+        while (line := process.stderr.readline().strip()) != "count 2":
+            assert process.poll() is None, line
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == ""
     assert "the state is saved in runs/tiny" in err
@@ -271,17 +272,17 @@ def two_runs(kpodx: Terminal) -> None:
     """Two finished runs, a and b, over four test questions and one for training; a is right on 1 of 4 and b on 3."""
     questions = [Question(f"q{n}", Split.TEST, "?", str(n)) for n in range(4)]
     questions.append(Question("q9", Split.TRAIN, "Two and three?", "5"))
-    right = {"a": [True, False, False, False], "b": [False, True, True, True]}
-    for name, flags in right.items():
-        kpodx.hooks["dataset"] = lambda context: save_questions(context.output, questions)
-        kpodx.hooks["rationales"] = lambda context: save_rationales(
-            context.output, [Rationale("r9", "q9", "2+3 = 5.", "5", "gold")]
-        )
-        predictions = [Prediction(f"q{n}", "…", str(n), flag, 2) for n, flag in enumerate(flags)]
-        kpodx.hooks["evaluation"] = lambda context, found=predictions: save_predictions(
-            context.output, found, "predictions-test.jsonl"
-        )
-        assert kpodx("distill", "tiny.toml", f"seed={int(name == 'b')}", "--run", name) == 0
+    rationales = [Rationale("r9", "q9", "2+3 = 5.", "5", "gold")]
+
+    def predict(flags: list[bool], context: PhaseContext) -> None:
+        found = [Prediction(f"q{n}", "…", str(n), flag, 2) for n, flag in enumerate(flags)]
+        save_predictions(context.output, found, "predictions-test.jsonl")
+
+    kpodx.hooks["dataset"] = lambda context: save_questions(context.output, questions)
+    kpodx.hooks["rationales"] = lambda context: save_rationales(context.output, rationales)
+    for seed, (name, flags) in enumerate({"a": [True, False, False, False], "b": [False, True, True, True]}.items()):
+        kpodx.hooks["evaluation"] = partial(predict, flags)
+        assert kpodx("distill", "tiny.toml", f"seed={seed}", "--run", name) == 0
 
 
 def test_compare_pairs_the_test_questions(kpodx: Terminal) -> None:
@@ -346,7 +347,11 @@ def test_pieces_cover_the_text_once() -> None:
 
 
 def test_keypoints_are_bracketed_without_colour() -> None:
-    tokens = [{"text": "so ", "weight": 0.2}, {"text": "5", "weight": 0.9}, {"text": ".", "weight": None}]
+    tokens: list[dict[str, Any]] = [
+        {"text": "so ", "weight": 0.2},
+        {"text": "5", "weight": 0.9},
+        {"text": ".", "weight": None},
+    ]
     assert paint(tokens, 0.9, colour=False).plain == "so [5]."
     coloured = paint(tokens, 0.9, colour=True)
     assert coloured.plain == "so 5."

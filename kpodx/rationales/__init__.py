@@ -1,0 +1,1 @@
+"""Phase `rationales`: what a teacher wrote for the training questions, read, filtered and numbered."""

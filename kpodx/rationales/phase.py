@@ -1,0 +1,119 @@
+"""The phase: questions and a teacher's completions in, rationales, rejections and a report out."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kpodx.artifacts import load_questions, save_rationales, write_json, write_jsonl
+from kpodx.errors import DataError
+from kpodx.rationales.config import RationalesConfig
+from kpodx.rationales.filtering import Candidate, Limits, Sifted, questions_without, sift
+from kpodx.rationales.recorded import QuestionIndex, RecordKeys, load_recorded
+from kpodx.runtime import PhaseContext
+from kpodx.schema import Question, Split
+from kpodx.text.steps import split_steps
+
+REJECTED = "rejected.jsonl"
+REPORT = "report.json"
+
+
+def run(context: PhaseContext) -> dict[str, object]:
+    """Write `rationales.jsonl`, `rejected.jsonl` and `report.json`; return the report.
+
+    Raises:
+        DataError: there is no train question, a file of records cannot be used, or no rationale is kept.
+    """
+    config: RationalesConfig = context.recipe.rationales
+    questions = load_questions(context.inputs["dataset"])
+    train = [question for question in questions if question.split is Split.TRAIN]
+    if not train:
+        raise DataError(
+            f"None of the {len(questions)} questions is in the train split; rationales are written for those only.",
+            hint="Check the splits in the dataset table of the recipe.",
+        )
+    outcome = sift(build_candidates(config, questions), build_limits(config), config.teacher_name or config.teacher)
+    report = build_report(outcome, questions)
+    write_jsonl(context.output / REJECTED, map(dataclasses.asdict, outcome.rejections))
+    write_json(context.output / REPORT, report)
+    if not outcome.rationales:
+        raise _nothing_kept(config, outcome, len(train))
+    save_rationales(context.output, outcome.rationales)
+    missing = report["train_questions_without_rationale"]
+    context.progress.note(
+        f"{len(outcome.rationales)} rationales kept, {len(outcome.rejections)} rejected, {missing} questions without one"
+    )
+    return report
+
+
+def build_limits(config: RationalesConfig) -> Limits:
+    """What the settings keep."""
+    return Limits(config.filter == "correct", config.max_per_question, config.min_characters, config.max_characters)
+
+
+def build_candidates(config: RationalesConfig, questions: Sequence[Question]) -> Iterator[Candidate]:
+    """Every completion of the teacher that the settings name, in order, with its question."""
+    if config.teacher != "recorded":
+        for question in questions:
+            # Questions of other splits keep theirs: they are read by nobody, so they are no rejections either.
+            if question.split is Split.TRAIN:
+                for text in question.gold_rationales:
+                    yield Candidate(question, text, is_trusted=config.teacher == "gold")
+        return
+    index, keys = QuestionIndex(questions), RecordKeys(config.id_key, config.question_key, config.completion_key)
+    for path in config.files:
+        for record in load_recorded(Path(path), keys):
+            label = record.question_id or (record.question or "")[:80]
+            yield Candidate(index.find(record), record.completion, label)
+
+
+def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, object]:
+    """What was kept and rejected: counts, the share of right answers, lengths of the kept reasoning.
+
+    `answer_agreement` is the share of completions of train questions whose own answer equals the reference, before any
+    filter; None where there were none.
+    """
+    texts = [rationale.text for rationale in outcome.rationales]
+    return {
+        "completions": len(outcome.rationales) + len(outcome.rejections),
+        "kept": len(outcome.rationales),
+        "rejected": outcome.reasons(),
+        "answer_agreement": outcome.num_correct / outcome.num_answers if outcome.num_answers else None,
+        "train_questions": sum(question.split is Split.TRAIN for question in questions),
+        "train_questions_without_rationale": questions_without(questions, outcome.rationales),
+        "characters": _spread([len(text) for text in texts]),
+        "steps": _spread([len(split_steps(text)) for text in texts]),
+    }
+
+
+def _spread(values: Sequence[int]) -> dict[str, float] | None:
+    """Smallest, mean, median and largest value; None of nothing."""
+    if not values:
+        return None
+    return {
+        "min": min(values),
+        "mean": round(statistics.fmean(values), 2),
+        "median": statistics.median(values),
+        "max": max(values),
+    }
+
+
+def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int) -> DataError:
+    """The error for a teacher of whom nothing was kept, with the likeliest remedy."""
+    where = ", ".join(config.files) or "the questions' own rationales"
+    if not outcome.rejections:
+        return DataError(
+            f"No rationale found for {num_train} train questions in {where}.",
+            hint="This question set brings no rationales; set rationales.teacher=recorded and rationales.files.",
+        )
+    reasons = ", ".join(f"{count} {reason}" for reason, count in outcome.reasons().items())
+    hints = {
+        "no_question": "The records do not match the train questions; check rationales.id_key and rationales.question_key.",
+        "not_train": "The records answer questions outside the train split; use records of train questions.",
+    }
+    return DataError(
+        f"None of {len(outcome.rejections)} completions was kept for {num_train} train questions ({where}): {reasons}.",
+        hint=hints.get(next(iter(outcome.reasons())), f"See {REJECTED} in the phase's folder, or loosen the filter."),
+    )

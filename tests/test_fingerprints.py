@@ -1,0 +1,108 @@
+"""Finding hub commits, and what a fingerprint covers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fake_phases
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from kpodx.errors import ModelError
+from kpodx.fingerprints import ContentHashes, Revisions, fingerprint, hub_commit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache, and a hub that cannot be reached."""
+
+    def unreachable(*_args: object, **_kwargs: object) -> None:
+        raise ConnectionError("the network is down\nand more")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_a_commit_is_itself(offline: Path) -> None:
+    assert hub_commit("org/model", COMMIT) == COMMIT
+
+
+def test_the_local_cache_serves_without_the_hub(offline: Path) -> None:
+    refs = offline / "models--org--model" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text(COMMIT)
+    assert hub_commit("org/model", "main") == COMMIT
+    with pytest.raises(ModelError, match=r"'org/model' \(revision 'v2'\) is neither on the hub nor in the local cache"):
+        hub_commit("org/model", "v2")
+
+
+def test_without_either_the_reason_and_a_way_out_are_told(offline: Path) -> None:
+    with pytest.raises(ModelError, match=r"the network is down$") as caught:
+        hub_commit("org/model", "main")
+    assert "HF_HUB_OFFLINE" in (caught.value.hint or "")
+
+
+def test_the_hub_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Info:
+        sha = COMMIT
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_args, **_kwargs: Info)
+    assert hub_commit("org/model", "main") == COMMIT
+
+
+def test_pins_are_saved_and_given_by_model(tmp_path: Path) -> None:
+    saved: list[bool] = []
+    recipe = fake_phases.resolved(student={"model": "org/a", "revision": "v1"}, weighting={"predictor": "org/b"}).recipe
+    revisions = Revisions({}, save=lambda: saved.append(True), look_up=lambda model, revision: f"{model} at {revision}")
+    assert revisions.by_model(recipe) == {}, "nothing was needed yet"
+    assert revisions.commit("org/a", "v1") == revisions.commit("org/a", "v1") == "org/a at v1"
+    assert saved == [True]
+    revisions.commit("org/b", None)
+    assert revisions.by_model(recipe) == {"org/a": "org/a at v1", "org/b": "org/b at main"}
+
+
+def of(recipe: Any, **changes: Any) -> str:
+    """The fingerprint of the weighting phase, with some arguments changed."""
+    pins = Revisions(look_up=lambda model, revision: COMMIT)
+    arguments: dict[str, Any] = {
+        "name": "weighting",
+        "version": 1,
+        "uses": ("student", "runtime.dtype"),
+        "seed": 5,
+        "recipe": recipe,
+        "upstream": {"rationales": "abc"},
+        "revisions": pins,
+        "hashes": ContentHashes(),
+    }
+    return fingerprint(**{**arguments, **changes})[0]
+
+
+def test_all_that_changes_a_result_changes_the_fingerprint() -> None:
+    def recipe(**tables: Any) -> Any:
+        return fake_phases.resolved(**{"student": {"model": "org/a"}, **tables}).recipe
+
+    base = of(recipe())
+    other = {
+        "version": of(recipe(), version=2),
+        "seed": of(recipe(), seed=6),
+        "upstream": of(recipe(), upstream={"rationales": "abd"}),
+        "setting": of(recipe(weighting={"coef": 0.6})),
+        "model": of(recipe(student={"model": "org/b"})),
+        "commit": of(recipe(), revisions=Revisions(look_up=lambda model, revision: "f" * 40)),
+        "predictor": of(recipe(weighting={"predictor": "org/b"})),
+        "dtype": of(recipe(runtime={"dtype": "float32"})),
+    }
+    assert len({base, *other.values()}) == len(other) + 1
+    same = [
+        of(recipe()),
+        of(recipe(weighting={"seed": 9})),
+        of(recipe(student={"model": "org/a", "revision": "v1"})),
+        of(recipe(dataset={"coef": 9.0})),
+        of(recipe(runtime={"num_threads": 3})),
+    ]
+    assert set(same) == {base}, "the seed is an argument, and the commit says all of a revision"
