@@ -50,11 +50,13 @@ format: install  ## put code into form
 types: install  ## check types, strictly
 	$(BIN)/mypy
 
-docs: install  ## write docs/cli.md
+docs: install  ## write docs/cli.md and docs/settings.md from the code
 	$(BIN)/python docs/generate_cli.py
+	$(BIN)/python docs/generate_settings.py
 
-docs-check: install  ## fail if docs/cli.md is out of date
+docs-check: install  ## fail if one of them is out of date
 	$(BIN)/python docs/generate_cli.py --check
+	$(BIN)/python docs/generate_settings.py --check
 
 bench: install  ## run the benchmarks
 	for file in benchmarks/*.py; do echo "== $$file"; $(TEST) $(BIN)/python $$file || exit 1; done

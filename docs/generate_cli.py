@@ -30,6 +30,9 @@ Results go to stdout: a table, or exactly one JSON document with `--json`. Logs 
 
 Settings: a recipe is the weakest, then variables `KPODX__TABLE__KEY=value`, then `table.key=value` on the command
 line. Values are TOML literals or bare text; `null` is no value.
+
+Several GPUs: `torchrun --nproc-per-node 2 -m -- kpodx distill RECIPE` (the lone `--` keeps torchrun from reading our
+options). Process 0 owns the run; the others join it in the distillation.
 """
 
 

@@ -22,15 +22,6 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
-    def paths(self, prefix: str = "") -> Iterator[tuple[str, str]]:
-        """(dotted key, path) of every file and folder named in these settings and in the tables below them."""
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if isinstance(value, Config):
-                yield from value.paths(f"{prefix}{name}.")
-            elif _names_paths(field.annotation, field.metadata):
-                yield from ((prefix + name, path) for path in _texts(value))
-
 
 def _names_paths(annotation: object, metadata: list[Any] | tuple[Any, ...] = ()) -> bool:
     """Whether a field's type holds FilePath, directly, in a union or in a list."""
@@ -111,6 +102,16 @@ def build_config(model: type[C], values: Mapping[str, Any], sources: Mapping[str
 def resolve_path(path: str, base: Path) -> Path:
     """`path` made absolute: `~` expanded, relative paths read from `base`."""
     return (base / Path(path).expanduser()).resolve()
+
+
+def path_settings(config: Config, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted key, path) of every FilePath in these settings and in the tables below them."""
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Config):
+            yield from path_settings(value, f"{prefix}{name}.")
+        elif _names_paths(field.annotation, field.metadata):
+            yield from ((prefix + name, path) for path in _texts(value))
 
 
 def resolve_paths(config: C, base_of: Callable[[str], Path], prefix: str = "") -> C:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kpodx.artifacts import hash_json, hash_path
-from kpodx.config import Config
+from kpodx.config import Config, path_settings
 from kpodx.errors import ConfigError, ModelError
 
 MODEL_REVISIONS = {"student.model": "student.revision", "weighting.predictor": "weighting.predictor_revision"}
@@ -196,7 +196,7 @@ def _folder_hash(model: str, key: str, hashes: ContentHashes) -> str:
 
 def _grouped(config: Config) -> dict[str, list[str]]:
     grouped: dict[str, list[str]] = {}
-    for key, path in config.paths():
+    for key, path in path_settings(config):
         grouped.setdefault(key, []).append(path)
     return grouped
 

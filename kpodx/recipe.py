@@ -140,23 +140,24 @@ def copy_recipe(name: str, target: Path) -> list[Path]:
         What was written, the recipe first.
 
     Raises:
-        ConfigError: something is there already; nothing is overwritten.
+        ConfigError: something else is there already; nothing is overwritten.
     """
+    from kpodx.artifacts import hash_path
+
     source = find_recipe(name)
     target = target / source.name if target.is_dir() else target
     values = {".".join(item.key): item.value for item in load_toml(source)}
     beside = [values[key] for key in MODEL_KEYS if str(values.get(key, "")).startswith("./")]
-    pairs = [(source, target), *((source.parent / folder, target.parent / folder) for folder in beside)]
-    for _, new in pairs:
+    folders = [(source.parent / name, target.parent / name) for name in beside if (source.parent / name).is_dir()]
+    folders = [(old, new) for old, new in folders if not (new.is_dir() and hash_path(new) == hash_path(old))]
+    for new in (target, *(new for _, new in folders)):
         if new.exists():
             raise ConfigError(f"{new} exists already.", hint="Give another place, or remove it first.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    for old, new in pairs:
-        if old.is_dir():
-            shutil.copytree(old, new)
-        elif old.is_file():
-            shutil.copyfile(old, new)
-    return [new for old, new in pairs if old.exists()]
+    shutil.copyfile(source, target)
+    for old, new in folders:
+        shutil.copytree(old, new)
+    return [target, *(new for _, new in folders)]
 
 
 def load_recipe(

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -30,6 +30,7 @@ class RuntimeConfig(Config):
     """CPU threads for the arithmetic; None leaves the choice to torch and OMP_NUM_THREADS."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Shows how far a long loop has come; the command line draws a bar, tests and libraries show nothing."""
 

@@ -9,7 +9,7 @@ import typer
 
 import kpodx
 from kpodx.cli import compare, distill, doctor, recipes, show, status, validate
-from kpodx.cli.terminal import print_error
+from kpodx.cli.terminal import print_error, set_up_logging, stderr_console
 from kpodx.errors import KpodxError
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ def main() -> None:
     """Run the command line; an expected error is one line and a hint, its traceback comes with --debug only."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    set_up_logging(stderr_console())
     try:
         app([argument for argument in arguments if argument != "--debug"])
     except KpodxError as error:

@@ -14,6 +14,9 @@ import typer
 from kpodx.cli import terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kpodx.launch import Launch
     from kpodx.pipeline import Choice, PipelineResult, PlannedPhase
     from kpodx.recipe import ResolvedRecipe
 
@@ -54,7 +57,7 @@ def distill(
     if dry_run:
         _show_plan(resolved, run, choice, as_json=json)
         return
-    result = _run(resolved, run, choice, launch)
+    result = _run(resolved, run, choice, launch, console)
     if launch.follows:
         return
     if json:
@@ -65,10 +68,9 @@ def distill(
         print_summary(result)
 
 
-def _run(resolved: ResolvedRecipe, run: Path, choice: Choice, launch: Any) -> PipelineResult:
+def _run(resolved: ResolvedRecipe, run: Path, choice: Choice, launch: Launch, console: Console) -> PipelineResult:
     from kpodx.pipeline import run_pipeline
 
-    console = terminal.stderr_console()
     current: list[str] = []
 
     def on_phase(planned: PlannedPhase, cached: bool) -> None:

@@ -22,9 +22,10 @@ def list_recipes(
     rows = []
     for name, path in shipped_recipes().items():
         recipe = load_recipe(str(path)).recipe
-        rows.append(
-            {"name": name, "student": recipe.student.model, "cost": recipe.about.cost, "about": recipe.description}
-        )
+        student = recipe.student.model
+        beside = Path(student).is_relative_to(path.resolve().parent)
+        student = f"./{Path(student).relative_to(path.resolve().parent).as_posix()}" if beside else student
+        rows.append({"name": name, "student": student, "cost": recipe.about.cost, "about": recipe.description})
     if json:
         terminal.print_json(rows)
     else:

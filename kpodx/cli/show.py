@@ -155,7 +155,7 @@ def _print(document: dict[str, Any]) -> None:
         if rationale["tokens"] is None:
             console.print(rationale["text"], markup=False)
         else:
-            console.print(paint(rationale["tokens"], document["threshold"], colour=console.color_system is not None))
+            console.print(paint(rationale["tokens"], document["threshold"], console.color_system))
     if document["threshold"] is not None:
         mark = "marked" if console.color_system else "in [brackets]"
         meaning = f"token weight of at least {document['threshold']:.3f}"
@@ -166,24 +166,27 @@ def _print(document: dict[str, Any]) -> None:
         console.print(f"\nstudent ({word}, read as {prediction['predicted']}):\n{prediction['output']}", markup=False)
 
 
-def paint(tokens: Sequence[dict[str, Any]], threshold: float, *, colour: bool) -> Text:
-    """The rationale on a background that darkens with the token weight, keypoints bold; or keypoints in brackets."""
+def paint(tokens: Sequence[dict[str, Any]], threshold: float, colours: str | None) -> Text:
+    """The rationale with keypoints bold on green, darker for higher weights; in brackets where there is no colour.
+
+    Args:
+        tokens: pieces of the text with their weights, as `cut` makes them.
+        threshold: token weight from which a token is a keypoint.
+        colours: what the terminal can show, in rich's words ("standard", "256", "truecolor"), None for no colour.
+    """
     from rich.text import Text
 
     text = Text()
     for token in tokens:
-        weight = token["weight"]
-        if weight is None or (weight < threshold and not colour):
-            text.append(token["text"])
-        elif not colour:
-            text.append(f"[{token['text']}]")
+        piece, weight = token["text"], token["weight"]
+        keypoint = weight is not None and weight >= threshold
+        if colours is None:
+            text.append(f"[{piece}]" if keypoint else piece)
+        elif weight is None or colours == "standard":
+            text.append(piece, style="bold black on green" if keypoint else "")
         else:
-            shade = round(255 - 160 * weight)
-            keypoint = weight >= threshold
-            style = (
-                f"black on rgb({shade},255,{shade})"
-                if keypoint
-                else f"black on rgb(255,255,{round(255 - 60 * weight)})"
+            dark, pale = round(235 - 145 * weight), round(255 - 60 * weight)
+            text.append(
+                piece, style=f"bold black on rgb({dark},235,{dark})" if keypoint else f"black on rgb(255,255,{pale})"
             )
-            text.append(token["text"], style=f"bold {style}" if keypoint else style)
     return text

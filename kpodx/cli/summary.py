@@ -83,6 +83,14 @@ def _dataset(summary: Mapping[str, Any]) -> list[str]:
     return [f"{count:,} {split}" for split, count in (summary.get("questions") or {}).items() if count]
 
 
+def _rationales(summary: Mapping[str, Any]) -> list[str]:
+    rejected = {reason.replace("_", " "): count for reason, count in (summary.get("rejected") or {}).items() if count}
+    return [
+        *filter(None, [" of ".join(_figures(summary, ("kept", "kept {}"), ("completions", "{}")))]),
+        *(f"{reason} {_short(count)}" for reason, count in rejected.items()),
+    ]
+
+
 def _weighting(summary: Mapping[str, Any]) -> list[str]:
     kinds = {kind: value for kind, value in (summary.get("token_types") or {}).items() if isinstance(value, Mapping)}
     ranked = sorted(kinds.items(), key=lambda item: -item[1]["mean"])
@@ -103,7 +111,7 @@ def _difficulty(summary: Mapping[str, Any]) -> list[str]:
 
 def _curriculum(summary: Mapping[str, Any]) -> list[str]:
     return _figures(
-        summary, ("strategy", "{}"), ("num_steps", "{} steps"), ("full_stage", "whole rationales after stage {}")
+        summary, ("strategy", "{}"), ("num_steps", "{} steps"), ("full_stage", "everything released by stage {}")
     )
 
 
@@ -123,6 +131,7 @@ def _evaluation(summary: Mapping[str, Any]) -> list[str]:
 
 _HEADLINES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "dataset": _dataset,
+    "rationales": _rationales,
     "weighting": _weighting,
     "difficulty": _difficulty,
     "curriculum": _curriculum,

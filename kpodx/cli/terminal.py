@@ -6,9 +6,11 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 T = TypeVar("T")
+
+_FIGURE = re.compile(r"-?|[\d.,]+(e-?\d+)?( \[[\d., ]+\])?")
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -52,7 +56,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     lines = [list(map(str, row)) for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
-        numeric = number > 0 and all(line[number][:1].isdigit() or line[number] in ("", "-") for line in lines)
+        numeric = number > 0 and all(_FIGURE.fullmatch(line[number]) for line in lines)
         table.add_column(name, justify="right" if numeric and lines else "left", overflow="fold")
     for line in lines:
         table.add_row(*map(Text, line))
@@ -107,6 +111,12 @@ def set_up_logging(console: Console, *, quiet: bool = False) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("kpodx").setLevel(logging.WARNING if quiet else logging.INFO)
     logging.captureWarnings(True)
+    warnings.formatwarning = _format_warning
+
+
+def _format_warning(message: Warning | str, category: type[Warning], *_where: object, **_more: object) -> str:
+    """A warning in one line, without the place in somebody else's code."""
+    return f"{category.__name__}: {message}"
 
 
 class TerminalProgress:

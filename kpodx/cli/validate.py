@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kpodx.cli import terminal
-from kpodx.errors import ConfigError, KpodxError
+from kpodx.errors import ConfigError, UsageError
 
 
 def validate(
@@ -21,8 +21,11 @@ def validate(
     from kpodx.recipe import load_recipe
 
     settings = [text for text in recipes if "=" in text]
+    names = [text for text in recipes if "=" not in text]
+    if not names:
+        raise UsageError("Got settings only, expected at least one recipe.", hint="kpodx validate quickstart seed=1")
     results: list[dict[str, object]] = []
-    for name in (text for text in recipes if "=" not in text):
+    for name in names:
         try:
             resolved = load_recipe(name, settings, os.environ)
         except ConfigError as error:
@@ -34,5 +37,5 @@ def validate(
                 typer.echo(f"{name}: {resolved.recipe.name} is valid")
     if json:
         terminal.print_json(results)
-    if not results or not all(result["valid"] for result in results):
-        raise typer.Exit(KpodxError.exit_code if not results else ConfigError.exit_code)
+    if not all(result["valid"] for result in results):
+        raise typer.Exit(ConfigError.exit_code)

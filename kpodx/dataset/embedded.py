@@ -81,12 +81,10 @@ def _pick(rng: random.Random, low: int, high: int, step: int = 1) -> Decimal:
 def _amount(rng: random.Random, unit: str, value: Decimal) -> Decimal:
     """An amount to add or take away that suits the unit and the size of `value`."""
     if value >= 1000:
-        return _pick(rng, 100, 900, 100)
-    if unit == "kg":
-        return _pick(rng, 1, 18) / 2
-    if unit == "$" and rng.random() < 0.3:
-        return _pick(rng, 1, 38) / 2
-    return _pick(rng, 2, 60)
+        return _pick(rng, 100, 500, 100)
+    if unit == "kg" or (unit == "$" and rng.random() < 0.2):
+        return _pick(rng, 1, 19) / 2
+    return _pick(rng, 2, 20)
 
 
 def _add(rng: random.Random, name: str, thing: str, value: Decimal, unit: str, verbs: tuple[str, ...]) -> Change:
@@ -120,16 +118,16 @@ def _take(
 
 
 def _times(rng: random.Random, name: str, value: Decimal, unit: str) -> Change | None:
-    factor = _pick(rng, 2, 5)
-    if value * factor > 9000:
+    factor = _pick(rng, 2, 3)
+    if 120 < value < 1000 or value > 3000:
         return None
-    word = {2: "twice", 3: "three times", 4: "four times", 5: "five times"}[int(factor)]
+    word = {2: "twice", 3: "three times"}[int(factor)]
     tells = f"{name} then goes {word} as far in all." if unit == "km" else f"After a week {name} has {word} as much."
     return Change(tells, f"it is {word} as much", "*", factor, value * factor, unit)
 
 
 def _share(rng: random.Random, name: str, value: Decimal, unit: str) -> Change | None:
-    parts = _pick(rng, 2, 6)
+    parts = _pick(rng, 2, 4)
     if value % parts or value < 2 * parts:
         return None
     return Change(
@@ -143,7 +141,7 @@ def _share(rng: random.Random, name: str, value: Decimal, unit: str) -> Change |
 
 
 def _percent_off(rng: random.Random, name: str, value: Decimal, unit: str) -> Change | None:
-    percent = rng.choice((Decimal(10), Decimal(20), Decimal(25), Decimal(50)))
+    percent = rng.choice((Decimal(10), Decimal(25), Decimal(50)))
     kept = 100 - percent
     if value * kept % 100 or value < 4:
         return None
@@ -151,8 +149,8 @@ def _percent_off(rng: random.Random, name: str, value: Decimal, unit: str) -> Ch
 
 
 def _sell(rng: random.Random, name: str, thing: str, value: Decimal) -> Change | None:
-    price = rng.choice((Decimal("0.5"), *map(Decimal, range(2, 10))))
-    if value * price > 9000 or (price < 1 and value % 2):
+    price = rng.choice((Decimal("0.5"), *map(Decimal, range(2, 6))))
+    if 100 < value < 1000 or value > 3000 or (price < 1 and value % 2):
         return None
     return Change(
         f"{name} sells all {thing} for {with_unit(price, '$')} each.",
@@ -165,24 +163,22 @@ def _sell(rng: random.Random, name: str, thing: str, value: Decimal) -> Change |
 
 
 def _start_items(rng: random.Random, name: str, thing: str) -> tuple[str, Decimal]:
-    value = _pick(rng, 1000, 4000, 100) if rng.random() < 0.12 else _pick(rng, 4, 90)
+    value = _pick(rng, 1000, 3000, 500) if rng.random() < 0.1 else _pick(rng, 4, 50)
     return f"{name} has {with_unit(value, thing)}.", value
 
 
 def _start_money(rng: random.Random, name: str, _thing: str) -> tuple[str, Decimal]:
-    value = (
-        _pick(rng, 1000, 4000, 100) if rng.random() < 0.12 else _pick(rng, 10, 160) / (2 if rng.random() < 0.3 else 1)
-    )
+    value = _pick(rng, 1000, 3000, 500) if rng.random() < 0.1 else _pick(rng, 10, 80) / rng.choice((1, 1, 1, 2))
     return f"{name} has {with_unit(value, '$')} in the bank.", value
 
 
 def _start_goods(rng: random.Random, name: str, thing: str) -> tuple[str, Decimal]:
-    value = _pick(rng, 4, 80) / 2
+    value = _pick(rng, 4, 60) / 2
     return f"{name} has {with_unit(value, 'kg')} of {thing}.", value
 
 
 def _start_distance(rng: random.Random, name: str, thing: str) -> tuple[str, Decimal]:
-    value = _pick(rng, 3, 90)
+    value = _pick(rng, 3, 50)
     return f"{name} went {with_unit(value, 'km')} by {thing}.", value
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from kpodx.modeling.examples import Example, ModelFamily, build_example, length_buckets
+from kpodx.modeling.examples import IGNORED, Example, ModelFamily, build_example, length_buckets
 from kpodx.modeling.tokenization import TokenizedRationale
 from kpodx.schema import Schedule, TokenWeights
 
@@ -17,7 +18,8 @@ class StagedRationales(Dataset[Example]):
     """Rationales whose leading steps are given by stage.
 
     The index of an example is `stage · N + row`: the stage travels with the index, so that no worker process can lag behind it, and the
-    weights of a rationale are looked up by its row and never by its place in a batch.
+    weights of a rationale are looked up by its row and never by its place in a batch. The index `-1 - row` is that row without any
+    target: what a process computes on when there is nothing left for it.
 
     Args:
         items: N tokenised rationales.
@@ -54,52 +56,119 @@ class StagedRationales(Dataset[Example]):
         return int(self.schedule.input_steps[row, stage])
 
     def __getitem__(self, index: int) -> Example:
-        """The example of row `index % N` at stage `index // N`."""
+        """The example of row `index % N` at stage `index // N`; of row `-1 - index` without targets where the index is negative."""
+        if index < 0:
+            return _without_targets(self[-1 - index])
         stage, row = divmod(index, len(self.items))
         item = self.items[row]
         weight = None if self.weights is None else self.weights.of(row)
         return build_example(item, weight, item.input_tokens(self.input_steps(row, stage)), self.family, row=row)
 
+    def target_lengths(self, stage: int) -> npt.NDArray[np.int64]:
+        """Target tokens of each example at a stage, end mark included, int64 [N]."""
+        return np.array(
+            [
+                len(item.rationale_ids) - item.input_tokens(self.input_steps(row, stage)) + len(item.answer_ids) + 1
+                for row, item in enumerate(self.items)
+            ],
+            dtype=np.int64,
+        )
+
     def lengths(self, stage: int) -> npt.NDArray[np.int64]:
-        """(target, input) tokens of each example at a stage, int64 [N, 2]."""
-        result = np.empty((len(self.items), 2), dtype=np.int64)
-        for row, item in enumerate(self.items):
-            given = item.input_tokens(self.input_steps(row, stage))
-            target = len(item.rationale_ids) - given + len(item.answer_ids) + 1
-            read = len(item.prompt_ids) + given
-            result[row] = (target, read) if self.family.encoder_decoder else (target + read, target)
-        return result
+        """What each example costs at a stage, dearest first, int64 [N, 2]: (target, input) tokens, or (all, target) if decoder-only."""
+        target = self.target_lengths(stage)
+        whole = np.array([len(i.prompt_ids) + len(i.rationale_ids) + len(i.answer_ids) + 1 for i in self.items])
+        return np.stack([target, whole - target] if self.family.encoder_decoder else [whole, target], axis=1)
+
+
+def _without_targets(example: Example) -> Example:
+    labels = (IGNORED,) * len(example.labels)
+    return dataclasses.replace(
+        example, labels=labels, target_weight=np.zeros(len(labels), dtype=np.float32), rationale_labels=0
+    )
 
 
 class StageBatchSampler:
-    """Batches of indices of `StagedRationales`, the same for the same seed and epoch; accelerate deals them out to the devices.
+    """Batches of indices of `StagedRationales` for one process, the same for the same seed and epoch.
+
+    The rationales of one update are chosen first and then cut into batches and dealt out: batch 8, batch 4 with 2 batches an update, and
+    batch 4 on 2 processes all make the same updates. Each rationale comes once an epoch; the last update of an epoch may be smaller, and
+    a process that gets nothing of it computes on an example without targets, so that all processes take part in every update.
 
     Args:
         data: the rationales.
         batch_size: rationales a batch.
         seed: of the run.
-        bucketed: whether a batch holds rationales of similar length.
+        bucketed: whether an update holds rationales of similar length.
+        gradient_accumulation: batches an update.
+        num_processes: processes that train together.
+        process_index: which of them this is, from 0.
+        max_updates: updates after which all epochs are empty; None for no limit.
     """
 
-    def __init__(self, data: StagedRationales, *, batch_size: int, seed: int, bucketed: bool = True) -> None:
+    def __init__(
+        self,
+        data: StagedRationales,
+        *,
+        batch_size: int,
+        seed: int,
+        bucketed: bool = True,
+        gradient_accumulation: int = 1,
+        num_processes: int = 1,
+        process_index: int = 0,
+        max_updates: int | None = None,
+    ) -> None:
         self.data, self.batch_size, self.seed, self.bucketed = data, batch_size, seed, bucketed
-        self.drop_last = False
+        self.num_processes, self.process_index, self.max_updates = num_processes, process_index, max_updates
+        self.update_size = batch_size * gradient_accumulation * num_processes
         self.epoch = 0
-        # accelerate tells a wrapped batch sampler the epoch through this name.
-        self.sampler = self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches come next."""
         self.epoch = epoch
 
+    @property
+    def updates_per_epoch(self) -> int:
+        """Updates in one pass over the rationales."""
+        return -(-len(self.data) // self.update_size)
+
+    def _num_batches(self, rows: int) -> int:
+        return -(-rows // (self.batch_size * self.num_processes))
+
     def __len__(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self.data) // self.batch_size)
+        """Batches of one process in a whole epoch."""
+        full, rest = divmod(len(self.data), self.update_size)
+        return full * self._num_batches(self.update_size) + self._num_batches(rest)
+
+    def updates(self, epoch: int) -> list[list[int]]:
+        """The rows of each update of an epoch, each update sorted by length, a smaller one last."""
+        lengths = self.data.lengths(self.data.stage_of(epoch))
+        if not self.bucketed:
+            lengths = np.zeros_like(lengths)
+        groups = length_buckets(lengths, self.update_size, seed=self.seed, epoch=epoch)
+        return sorted(groups, key=lambda rows: len(rows) < self.update_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """The batches of the epoch."""
-        stage = self.data.stage_of(self.epoch)
-        lengths = self.data.lengths(stage)
-        window = 64 if self.bucketed else 1
-        for rows in length_buckets(lengths, self.batch_size, seed=self.seed, epoch=self.epoch, window=window):
-            yield [stage * len(self.data) + row for row in rows]
+        """This process's batches of the epoch."""
+        offset = self.data.stage_of(self.epoch) * len(self.data)
+        left = None if self.max_updates is None else max(0, self.max_updates - self.epoch * self.updates_per_epoch)
+        for rows in self.updates(self.epoch)[:left]:
+            for batch in np.array_split(np.array(rows), self._num_batches(len(rows))):
+                mine = np.array_split(batch, self.num_processes)[self.process_index]
+                yield (offset + mine).tolist() if len(mine) else [-1 - (offset + rows[0])]
+
+    def target_tokens(self, num_updates: int) -> int:
+        """Target tokens in the first `num_updates` updates, on all processes together."""
+        whole, rest = divmod(num_updates, self.updates_per_epoch)
+        count = sum(int(self.data.target_lengths(self.data.stage_of(epoch)).sum()) for epoch in range(whole))
+        targets = self.data.target_lengths(self.data.stage_of(whole))
+        return count + sum(int(targets[rows].sum()) for rows in self.updates(whole)[:rest])
+
+
+class StageLoader(DataLoader[Example]):
+    """A loader that tells its sampler the epoch; the Trainer calls `set_epoch` before each."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next."""
+        assert isinstance(self.batch_sampler, StageBatchSampler)
+        self.batch_sampler.set_epoch(epoch)

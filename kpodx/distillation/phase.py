@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 
 from kpodx import artifacts
 from kpodx.distillation.batches import StagedRationales
+from kpodx.distillation.checkpoints import resumable_checkpoint
 from kpodx.distillation.config import DistillationConfig
-from kpodx.distillation.training import DistillationTrainer, build_trainer, complete_checkpoint
+from kpodx.distillation.training import DistillationTrainer, build_trainer
 from kpodx.errors import DataError
 from kpodx.modeling.config import StudentConfig
 from kpodx.modeling.examples import model_family
@@ -34,29 +38,25 @@ from kpodx.schema import Question, Schedule, Split
 
 CHECKPOINTS = "checkpoints"
 LOG = "log.jsonl"
+SUMMARY = "summary.json"
 
 
 def run(context: PhaseContext) -> dict[str, object]:
-    """Train the student and keep the checkpoint of the best validation accuracy; resumes from the last complete checkpoint."""
+    """Train the student and keep the checkpoint of the best validation accuracy (of equal ones the latest).
+
+    Without validation questions the last state is kept. A killed run goes on from its last complete checkpoint.
+    """
+    if (context.output / SUMMARY).exists():
+        return _finish(context)
     config: DistillationConfig = context.recipe.distillation
     device = resolve_device(context.recipe.runtime.device)
     dtype = resolve_dtype(context.recipe.runtime.dtype, device)
     questions = artifacts.load_questions(context.inputs["dataset"])
     seed_everything(context.seed)
-    model, tokenizer = _load_student(context.recipe.student, context.revisions, device, dtype)
+    model, tokenizer = _load_student(context.recipe.student, context.revisions, dtype)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     data, question_ids = _load_rationales(context, config, model, tokenizer, questions)
     asked = [q for q in questions if q.split is Split.VALIDATION][: config.max_validation_questions]
-
-    def validate(student: Model) -> float:
-        predictions = answer_questions(
-            student,
-            tokenizer,
-            asked,
-            max_new_tokens=config.max_new_tokens,
-            batch_size=config.generation_batch_size,
-        )
-        return sum(p.correct for p in predictions) / len(predictions)
-
     checkpoints = context.output / CHECKPOINTS
     trainer = build_trainer(
         model,
@@ -68,20 +68,40 @@ def run(context: PhaseContext) -> dict[str, object]:
         use_cpu=device.type == "cpu",
         seed=context.seed,
         output=checkpoints,
-        validate=validate if asked else None,
+        validate=partial(shared_accuracy, tokenizer=tokenizer, questions=asked, config=config) if asked else None,
         progress=context.progress,
     )
     begun = time.perf_counter()
-    resume_from = complete_checkpoint(checkpoints)
+    resume_from = resumable_checkpoint(checkpoints, num_processes=trainer.args.world_size)
     trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
     seconds = time.perf_counter() - begun
-    _save_student(trainer, tokenizer, context)
-    return _summary(trainer, config, data, seconds, resumed=resume_from is not None)
+    summary = {
+        **_summary(trainer, config, seconds, resumed=resume_from is not None),
+        "num_rationales": len(data),
+        "trainable_parameters": trainable,
+    }
+    _save_student(trainer, tokenizer, context, summary)
+    return summary
 
 
-def _load_student(
-    student: StudentConfig, revisions: dict[str, str], device: torch.device, dtype: torch.dtype
-) -> tuple[Model, Tokenizer]:
+def shared_accuracy(
+    student: Model, *, tokenizer: Tokenizer, questions: Sequence[Question], config: DistillationConfig
+) -> float:
+    """Accuracy on questions that the processes share out; every process gets the same figure."""
+    state = PartialState()
+    predictions = answer_questions(
+        student,
+        tokenizer,
+        questions[state.process_index :: state.num_processes],
+        max_new_tokens=config.max_new_tokens,
+        batch_size=config.generation_batch_size,
+    )
+    correct = gather_object([p.correct for p in predictions])
+    assert len(correct) == len(questions)
+    return sum(correct) / len(correct)
+
+
+def _load_student(student: StudentConfig, revisions: dict[str, str], dtype: torch.dtype) -> tuple[Model, Tokenizer]:
     tokenizer = load_tokenizer(student.model, revisions)
     # Only a frozen base is loaded in bfloat16: parameters that are trained stay float32 under autocast.
     weights_dtype = dtype if student.lora is not None else torch.float32
@@ -89,7 +109,7 @@ def _load_student(
     check_vocabulary(model, tokenizer, student.model)
     if student.lora is not None:
         model = add_lora(model, student.lora)
-    return model.to(device), tokenizer
+    return model, tokenizer  # The Trainer moves it to this process's own device.
 
 
 def _load_rationales(
@@ -130,56 +150,52 @@ def _check_schedule(schedule: Schedule, tokenized: list[TokenizedRationale]) -> 
         raise DataError("The schedule belongs to other rationales.", hint="Run it again: add `--force curriculum`.")
 
 
-def _save_student(trainer: DistillationTrainer, tokenizer: Tokenizer, context: PhaseContext) -> None:
-    """Write the best student as a plain transformers folder, low-rank updates merged, and drop the checkpoints."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if trainer.is_fsdp_enabled:
-        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-        model.load_state_dict(trainer.accelerator.get_state_dict(trainer.model))
+def _save_student(
+    trainer: DistillationTrainer, tokenizer: Tokenizer, context: PhaseContext, summary: dict[str, object]
+) -> None:
+    """Write the student as a plain transformers folder, low-rank updates merged, then the summary, and drop the checkpoints."""
+    weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
+    # The others may still be reading the best checkpoint, which is deleted below.
+    trainer.accelerator.wait_for_everyone()
     if not trainer.is_world_process_zero():
         return
+    model = trainer.accelerator.unwrap_model(trainer.model)
     artifacts.write_jsonl(context.output / LOG, trainer.state.log_history)
     folder = context.output / artifacts.STUDENT
-    partial = context.output / f"{artifacts.STUDENT}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    merge_lora(model).save_pretrained(partial, safe_serialization=True)
-    tokenizer.save_pretrained(partial)
-    copy_vocabulary_files(context.recipe.student.model, partial, context.revisions)
+    partial_folder = context.output / f"{artifacts.STUDENT}.partial"
+    shutil.rmtree(partial_folder, ignore_errors=True)
+    merge_lora(model).save_pretrained(partial_folder, state_dict=weights)
+    tokenizer.save_pretrained(partial_folder)
+    copy_vocabulary_files(context.recipe.student.model, partial_folder, context.revisions)
     shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    shutil.rmtree(context.output / CHECKPOINTS)
+    partial_folder.rename(folder)
+    artifacts.write_json(context.output / SUMMARY, summary)
+    _finish(context)
+
+
+def _finish(context: PhaseContext) -> dict[str, object]:
+    """Drop the checkpoints of a phase whose student and summary are written, and return the summary."""
+    shutil.rmtree(context.output / CHECKPOINTS, ignore_errors=True)
+    return dict(artifacts.read_json(context.output / SUMMARY))
 
 
 def _summary(
-    trainer: DistillationTrainer, config: DistillationConfig, data: StagedRationales, seconds: float, *, resumed: bool
+    trainer: DistillationTrainer, config: DistillationConfig, seconds: float, *, resumed: bool
 ) -> dict[str, object]:
-    accuracies = {round(e["epoch"], 2): e["eval_accuracy"] for e in trainer.state.log_history if "eval_accuracy" in e}
+    state = trainer.state
+    best = state.best_model_checkpoint
     return {
         "method": config.method,
-        "num_rationales": len(data),
-        "updates": trainer.state.global_step,
-        "target_tokens": planned_target_tokens(data, trainer),
+        "updates": state.global_step,
+        "target_tokens": trainer.batch_sampler.target_tokens(state.global_step),
         "training_seconds": round(seconds, 1),
         "resumed": resumed,
-        "best_validation_accuracy": trainer.state.best_metric,
-        "best_checkpoint_update": _update_of(trainer.state.best_model_checkpoint),
-        "validation_accuracy_by_epoch": accuracies,
-        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "chosen_by": "last update" if best is None else "validation accuracy",
+        "best_validation_accuracy": state.best_metric,
+        "best_checkpoint_update": None if best is None else int(Path(best).name.rsplit("-", 1)[1]),
+        "validation_accuracy_by_epoch": {
+            str(round(entry["epoch"], 2)): entry["eval_accuracy"]
+            for entry in state.log_history
+            if "eval_accuracy" in entry
+        },
     }
-
-
-def _update_of(checkpoint: str | None) -> int | None:
-    return None if checkpoint is None else int(Path(checkpoint).name.rsplit("-", 1)[1])
-
-
-def planned_target_tokens(data: StagedRationales, trainer: Any) -> int:
-    """Target tokens of all updates that were taken, resumed ones included; the last epoch counts in proportion."""
-    epochs = float(trainer.state.epoch)
-    whole, rest = int(epochs), epochs - int(epochs)
-    per_epoch = [_stage_targets(data, epoch) for epoch in range(whole + (rest > 0))]
-    return int(sum(per_epoch[:whole]) + (rest * per_epoch[whole] if rest > 0 else 0))
-
-
-def _stage_targets(data: StagedRationales, epoch: int) -> int:
-    lengths = data.lengths(data.stage_of(epoch))
-    return int(lengths[:, 0].sum() if data.family.encoder_decoder else lengths[:, 1].sum())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,28 +10,27 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import TensorBoardCallback, get_available_reporting_integrations
+from transformers.trainer_callback import PrinterCallback
 
-from kpodx import artifacts
-from kpodx.distillation.batches import StageBatchSampler, StagedRationales
+from kpodx.distillation.batches import StageBatchSampler, StagedRationales, StageLoader
+from kpodx.distillation.checkpoints import CheckpointKeeper
 from kpodx.distillation.losses import distillation_loss
-from kpodx.errors import DivergedError
-from kpodx.modeling.examples import IGNORED, ModelFamily, collate
+from kpodx.errors import ConfigError, DivergedError, MissingDependencyError
+from kpodx.modeling.examples import ModelFamily, collate
 from kpodx.modeling.likelihood import token_nll
 from kpodx.modeling.loading import Model, Tokenizer
 from kpodx.runtime import Progress
-
-logger = logging.getLogger(__name__)
-
-COMPLETE = "complete.json"
 
 
 class DistillationTrainer(Trainer):  # type: ignore[misc]
     """A Trainer with equation 15 as its loss and validation accuracy as its measure.
 
     Args:
-        sampler: batches by stage.
+        sampler: this process's batches by stage.
         family: the student's layout.
         question_ids: question of each row, to name those whose loss is not finite.
         validate: answers the validation questions with the student and returns the accuracy.
@@ -51,20 +49,20 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         # A loss function of our own tells Trainer to count the targets of the whole accumulation window, on all devices.
         super().__init__(compute_loss_func=distillation_loss, **settings)
         self.control: TrainerControl
+        self.state: TrainerState
         self.batch_sampler, self.family = sampler, family
         self.question_ids, self.validate = question_ids, validate
-        self.target_tokens = 0
+        self.window_rows: list[Tensor] = []
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches of the epoch's stage, dealt out to the devices by accelerate."""
-        loader = DataLoader(
+        """Batches of the epoch's stage; the sampler has dealt them out already, so accelerate must not do it again."""
+        return StageLoader(
             self.batch_sampler.data,
             batch_sampler=self.batch_sampler,  # type: ignore[arg-type]
             collate_fn=partial(collate, family=self.family),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        return self.accelerator.prepare(loader)
 
     def compute_loss(
         self,
@@ -75,47 +73,63 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
     ) -> Tensor:
         """Equation 15 over one batch; DivergedError with the questions where it is not finite."""
         assert not return_outputs
+        assert num_items_in_batch is not None, "the Trainer did not count the targets of the accumulation window"
         nll = token_nll(model, inputs, encoder_decoder=self.family.encoder_decoder)
-        per_example = (inputs["target_weight"] * nll).sum(dim=1)
-        finite = torch.isfinite(per_example.detach())
+        finite = torch.isfinite((inputs["target_weight"] * nll.detach()).sum(dim=1))
         if not bool(finite.all()):
-            self._diverged(inputs["rows"][~finite])
-        targets = (inputs["labels"] != IGNORED).sum()
-        count = targets if num_items_in_batch is None else num_items_in_batch
-        loss = distillation_loss(nll, inputs["target_weight"], count)
-        if model.training:
-            self.target_tokens += int(targets)
-        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            # The count is over all devices, and their gradients are averaged: undo the average.
-            loss = loss * self.accelerator.num_processes
-        return loss
+            raise self.diverged("loss", inputs["rows"][~finite])
+        self.window_rows.append(inputs["rows"])
+        loss = distillation_loss(nll, inputs["target_weight"], num_items_in_batch)
+        # The count is over all devices, and their gradients are averaged: undo the average.
+        return loss * self.accelerator.num_processes
 
-    def _diverged(self, rows: Tensor) -> None:
-        names = [self.question_ids[row] for row in rows.tolist()]
-        raise DivergedError(
-            f"The loss is not finite at update {self.state.global_step} (epoch {self.state.epoch:.2f}) on {', '.join(names[:8])}"
-            + (f" and {len(names) - 8} more questions." if len(names) > 8 else "."),
+    def diverged(self, what: str, rows: Tensor) -> DivergedError:
+        """The error that says which questions made the loss or the gradient infinite or NaN."""
+        names = list(dict.fromkeys(self.question_ids[row] for row in rows.tolist()))
+        more = f" and {len(names) - 8} more questions" if len(names) > 8 else ""
+        return DivergedError(
+            f"The {what} is not finite after {self.state.global_step} updates (epoch {self.state.epoch:.2f}) on "
+            f"{', '.join(names[:8])}{more}.",
             hint="Lower distillation.learning_rate, or use runtime.dtype=float32; look at these questions with `kpodx show`.",
         )
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Validation accuracy as `eval_accuracy`; nothing else is computed."""
+        """Validation accuracy as `eval_accuracy`; nothing else is computed.
+
+        Of equal accuracies the later counts as better: early on all are 0, and the earliest student has learnt least.
+        """
         assert self.validate is not None
-        accuracy = self.validate(self.accelerator.unwrap_model(self.model))
+        with self._whole_parameters():
+            accuracy = self.validate(self.accelerator.unwrap_model(self.model))
         metrics = {"eval_accuracy": accuracy}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if accuracy == self.state.best_metric:
+            self.state.best_metric = None
         return metrics
 
+    def _whole_parameters(self) -> contextlib.AbstractContextManager[None]:
+        """Every process holds all parameters for a while, so that each can generate at its own pace."""
+        if isinstance(self.model, FullyShardedDataParallel):
+            return FullyShardedDataParallel.summon_full_params(self.model, writeback=False)
+        return contextlib.nullcontext()
 
-class CheckpointMarker(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint as complete after its last file is written: only such are resumed from."""
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Write the marker, from the main process."""
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            artifacts.write_json(folder / COMPLETE, {"update": state.global_step, "epoch": state.epoch})
+class GradientCheck(TrainerCallback):  # type: ignore[misc]
+    """Stops before an update whose gradient is not finite: the loss of this update was, the next one's would not be."""
+
+    def __init__(self) -> None:
+        self.trainer: DistillationTrainer | None = None
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Look at the gradient, which an infinite norm has made NaN in clipping."""
+        assert self.trainer is not None
+        gradients = [p.grad for p in self.trainer.model.parameters() if p.grad is not None]
+        if not bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
+            raise self.trainer.diverged("gradient", torch.cat(self.trainer.window_rows))
+        self.trainer.window_rows.clear()
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
@@ -138,17 +152,6 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         """Advance it."""
         if self.bar is not None:
             next(self.bar, None)
-
-
-def complete_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint below `folder`; those that a killed process left half-written are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-    for path in found:
-        if not (path / COMPLETE).exists():
-            logger.warning("%s is incomplete and is removed.", path)
-            shutil.rmtree(path)
-    complete = [path for path in found if (path / COMPLETE).exists()]
-    return complete[-1] if complete else None
 
 
 def build_trainer(
@@ -177,52 +180,25 @@ def build_trainer(
         use_cpu: keep off a GPU that is there.
         seed: of the phase.
         output: folder of the checkpoints.
-        validate: accuracy on the validation questions; None trains without checkpoints chosen by accuracy.
+        validate: accuracy on the validation questions; None saves checkpoints to resume from, and the last one is the student.
         progress: where progress is shown.
+
+    Raises:
+        ConfigError: the optimiser or the course of its rate is not one that transformers has.
+        MissingDependencyError: a logger is not installed.
     """
-    sampler = StageBatchSampler(data, batch_size=config.batch_size, seed=seed, bucketed=config.length_bucketing)
-    updates = updates_per_epoch(len(sampler), config.gradient_accumulation)
-    every = updates * config.validate_every_epochs
-    if config.max_updates is not None:
-        every = min(every, config.max_updates)
-    arguments = TrainingArguments(
-        output_dir=str(output),
-        num_train_epochs=config.epochs,
-        max_steps=config.max_updates or -1,
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.lr_scheduler,
-        warmup_steps=round(config.warmup_fraction * (config.max_updates or updates * config.epochs)),
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_gradient_norm,
-        optim=config.optimizer,
-        gradient_checkpointing=config.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
-        torch_compile=config.torch_compile,
-        bf16=dtype == torch.bfloat16,
-        use_cpu=use_cpu,
+    arguments = _arguments(config, dtype=dtype, use_cpu=use_cpu, seed=seed, output=output, judged=validate is not None)
+    sampler = StageBatchSampler(
+        data,
+        batch_size=config.batch_size,
         seed=seed,
-        data_seed=seed,
-        dataloader_num_workers=config.num_workers,
-        dataloader_pin_memory=not use_cpu,
-        remove_unused_columns=False,
-        average_tokens_across_devices=True,
-        logging_steps=max(1, min(50, updates)),
-        logging_nan_inf_filter=False,
-        eval_strategy="no" if validate is None else "steps",
-        eval_steps=every,
-        save_strategy="no" if validate is None else "steps",
-        save_steps=every,
-        save_total_limit=3,
-        load_best_model_at_end=validate is not None,
-        metric_for_best_model="accuracy",
-        greater_is_better=True,
-        report_to=list(config.loggers),
-        disable_tqdm=True,
-        log_level="error",
+        bucketed=config.length_bucketing,
+        gradient_accumulation=config.gradient_accumulation,
+        num_processes=arguments.world_size,
+        process_index=arguments.process_index,
     )
-    callbacks = [CheckpointMarker(), ProgressCallback(progress)]
+    _set_intervals(arguments, config, sampler)
+    check = GradientCheck()
     trainer = DistillationTrainer(
         model=model,
         args=arguments,
@@ -233,15 +209,82 @@ def build_trainer(
         validate=validate,
         eval_dataset=data if validate is not None else None,
         train_dataset=data,
-        callbacks=callbacks,
+        callbacks=[check, CheckpointKeeper(), ProgressCallback(progress), *_tensorboard(config, arguments, output)],
     )
-    for callback in list(trainer.callback_handler.callbacks):
-        if type(callback).__name__ == "PrinterCallback":
-            trainer.remove_callback(callback)
+    check.trainer = trainer
+    trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def updates_per_epoch(num_batches: int, gradient_accumulation: int, num_processes: int = 1) -> int:
-    """Optimiser updates in one pass over the data."""
-    batches = -(-num_batches // num_processes)
-    return -(-batches // gradient_accumulation)
+def _arguments(
+    config: Any, *, dtype: torch.dtype, use_cpu: bool, seed: int, output: Path, judged: bool
+) -> TrainingArguments:
+    available = get_available_reporting_integrations()
+    if missing := [name for name in config.loggers if name not in available]:
+        raise MissingDependencyError(
+            f"distillation.loggers names {', '.join(missing)}, which transformers cannot use here; it has {', '.join(available)}.",
+            hint="Install its package (tensorboard: `pip install 'kpodx[tracking]'`), or take it out of the recipe.",
+        )
+    try:
+        arguments = TrainingArguments(
+            output_dir=str(output),
+            per_device_train_batch_size=config.batch_size,
+            gradient_accumulation_steps=config.gradient_accumulation,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type=config.lr_scheduler,
+            weight_decay=config.weight_decay,
+            max_grad_norm=config.max_gradient_norm,
+            optim=config.optimizer,
+            gradient_checkpointing=config.gradient_checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
+            torch_compile=config.torch_compile,
+            bf16=dtype == torch.bfloat16,
+            use_cpu=use_cpu,
+            seed=seed,
+            data_seed=seed,
+            dataloader_num_workers=config.num_workers,
+            dataloader_pin_memory=not use_cpu,
+            ddp_find_unused_parameters=False,
+            remove_unused_columns=False,
+            average_tokens_across_devices=True,
+            logging_nan_inf_filter=False,
+            eval_strategy="steps" if judged else "no",
+            eval_steps=1,
+            save_strategy="steps",
+            save_steps=1,
+            load_best_model_at_end=judged,
+            metric_for_best_model="accuracy" if judged else None,
+            greater_is_better=True if judged else None,
+            report_to=[name for name in config.loggers if name != "tensorboard"],
+            disable_tqdm=True,
+            log_level="error",
+            log_level_replica="error",
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"transformers does not accept the settings of distillation: {error}",
+            hint="See distillation.optimizer, distillation.lr_scheduler and runtime.dtype.",
+        ) from error
+    if arguments.n_gpu > 1:
+        # One process would drive all GPUs through DataParallel, and slowly; torchrun starts one for each.
+        arguments._n_gpu = 1
+    return arguments
+
+
+def _set_intervals(arguments: TrainingArguments, config: Any, sampler: StageBatchSampler) -> None:
+    """Fill in what depends on the number of updates."""
+    per_epoch = sampler.updates_per_epoch
+    total = min(config.max_updates or per_epoch * config.epochs, per_epoch * config.epochs)
+    arguments.max_steps = sampler.max_updates = total
+    arguments.warmup_steps = round(config.warmup_fraction * total)
+    arguments.logging_steps = min(50, per_epoch)
+    arguments.eval_steps = arguments.save_steps = min(per_epoch * config.validate_every_epochs, total)
+
+
+def _tensorboard(config: Any, arguments: TrainingArguments, output: Path) -> list[TrainerCallback]:
+    """TensorBoard beside the checkpoints, which are deleted in the end, and not below them."""
+    if "tensorboard" not in config.loggers or arguments.process_index > 0:
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+
+    return [TensorBoardCallback(SummaryWriter(log_dir=str(output.parent / "tensorboard")))]

@@ -155,7 +155,7 @@ def length_buckets(
 
     Args:
         lengths: (sort key) length of each example in tokens, int64 [N] or [N, 2] (the first column decides, the second breaks ties).
-        batch_size: examples a batch; the last one may be smaller.
+        batch_size: examples a batch; one of them may be smaller.
         seed: seed of the run.
         epoch: epoch, so that each has another order.
         window: batches that are sorted together; 1 makes random batches.
@@ -167,7 +167,12 @@ def length_buckets(
     for start in range(0, len(order), batch_size * window):
         part = order[start : start + batch_size * window]
         part = part[np.lexsort(keys[part].T[::-1])]
-        batches.extend(part[i : i + batch_size] for i in range(0, len(part), batch_size))
+        # The smaller batch stands at a random length: cut off the end, it would hold the longest examples in every epoch.
+        full, rest = divmod(len(part), batch_size)
+        sizes = np.full(full + (rest > 0), batch_size)
+        if rest:
+            sizes[rng.integers(full + 1)] = rest
+        batches.extend(np.split(part, np.cumsum(sizes)[:-1]))
     for number in rng.permutation(len(batches)):
         yield batches[number].tolist()
 

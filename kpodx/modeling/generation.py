@@ -14,7 +14,7 @@ from kpodx.text.answers import answers_equal, extract_answer
 from kpodx.text.prompts import student_prompt
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate_texts(
     model: Model,
     tokenizer: Tokenizer,

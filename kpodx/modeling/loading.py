@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -19,10 +22,16 @@ from kpodx.modeling.config import LoraSettings
 
 logger = logging.getLogger(__name__)
 
+ALL_LINEAR = "all-linear"
+"""The name that stands for every linear layer but the output's."""
+
 Model = Any
 """A transformers `PreTrainedModel`, with or without peft around it."""
 Tokenizer = Any
 """A transformers `PreTrainedTokenizerFast`."""
+
+# What a missing or damaged file, or an unknown architecture, is told with.
+_UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
 
 
 def _explain(name: str, what: str, error: Exception) -> ModelError:
@@ -43,7 +52,10 @@ def load_tokenizer(name: str, revisions: Mapping[str, str] | None = None) -> Tok
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=(revisions or {}).get(name), use_fast=True)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except Exception as error:
+        # The tokenizers library raises a bare Exception for a damaged tokenizer.json.
+        if type(error) is not Exception and not isinstance(error, _UNLOADABLE):
+            raise
         raise _explain(name, "tokenizer", error) from error
     if not tokenizer.is_fast:
         raise ModelError(
@@ -63,6 +75,8 @@ def load_tokenizer(name: str, revisions: Mapping[str, str] | None = None) -> Tok
 def load_model(name: str, revisions: Mapping[str, str] | None = None, *, dtype: torch.dtype = torch.float32) -> Model:
     """Load an encoder-decoder or decoder-only language model with its weights in `dtype` (T5's `wo` always in float32).
 
+    ModelError where it cannot be loaded, or where its files lack a parameter (transformers would draw that one at random).
+
     Args:
         name: hub id or local folder.
         revisions: hub commit by model id.
@@ -72,9 +86,18 @@ def load_model(name: str, revisions: Mapping[str, str] | None = None, *, dtype: 
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = kind.from_pretrained(name, revision=revision, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+        model, found = kind.from_pretrained(
+            name, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except _UNLOADABLE as error:
         raise _explain(name, "model", error) from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"The weights of {name!r} lack {len(missing)} parameters of {type(model).__name__}: {', '.join(missing[:5])}"
+            + (f" and {len(missing) - 5} more." if len(missing) > 5 else "."),
+            hint="Its files are incomplete, or it is no language model; take the weights that belong to its config.json.",
+        )
     keep_wo_in_float32(model)
     return model
 
@@ -109,16 +132,21 @@ def keep_wo_in_float32(model: nn.Module) -> int:
 
 
 def add_lora(model: Model, settings: LoraSettings) -> Model:
-    """Wrap `model` so that only low-rank updates are trained (Hu et al. 2022), through peft."""
+    """Wrap `model` so that only low-rank updates are trained (Hu et al. 2022), through peft.
+
+    ModelError where one of the target names is of no linear layer.
+    """
     from peft import LoraConfig, TaskType, get_peft_model
 
-    names = {name.split(".")[-1] for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    paths = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     wanted = settings.target_modules
-    targets: str | list[str] = wanted if isinstance(wanted, str) else list(wanted)
-    if isinstance(targets, list) and not names & set(targets):
+    targets = [wanted] if isinstance(wanted, str) else list(wanted)
+    unknown = [t for t in targets if t != ALL_LINEAR and not any(f".{path}".endswith(f".{t}") for path in paths)]
+    if unknown or not targets:
         raise ModelError(
-            f"student.lora.target_modules {targets} names no layer of the student; it has {', '.join(sorted(names))}.",
-            hint="Use 'all-linear' or some of these names.",
+            f"student.lora.target_modules: {', '.join(unknown) or 'an empty list'} names no layer of the student; it has "
+            f"{', '.join(sorted({path.split('.')[-1] for path in paths}))}.",
+            hint=f"Use {ALL_LINEAR!r} or some of these names.",
         )
     return get_peft_model(
         model,
@@ -127,7 +155,7 @@ def add_lora(model: Model, settings: LoraSettings) -> Model:
             r=settings.rank,
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
-            target_modules=targets,
+            target_modules=ALL_LINEAR if ALL_LINEAR in targets else targets,
         ),
     )
 
@@ -150,16 +178,22 @@ def decoder_start_id(model: Model) -> int:
 
 
 def copy_vocabulary_files(name: str, folder: Path, revisions: Mapping[str, str] | None = None) -> None:
-    """Copy a model's own SentencePiece file beside a saved student; transformers 5 does not write it, and exporters read it."""
-    from transformers.utils import cached_file
+    """Copy a model's own SentencePiece file beside a saved student; transformers 5 does not write it, and exporters read it.
 
+    A model that has none is left without, and a file that is already in `folder` is kept.
+    """
     for file in ("spiece.model", "tokenizer.model"):
-        found = cached_file(
-            name,
-            file,
-            revision=(revisions or {}).get(name),
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
+        found = _find_file(name, file, (revisions or {}).get(name))
         if found is not None and not (folder / file).exists():
             shutil.copyfile(found, folder / file)
+
+
+def _find_file(name: str, file: str, revision: str | None) -> Path | None:
+    """A file of a local folder or of a hub model; None where there is none."""
+    if Path(name).is_dir():
+        path = Path(name) / file
+        return path if path.is_file() else None
+    try:
+        return Path(hf_hub_download(name, file, revision=revision))
+    except EntryNotFoundError:
+        return None

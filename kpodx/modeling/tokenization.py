@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kpodx.artifacts import hash_json
-from kpodx.errors import ModelError
+from kpodx.errors import DataError, ModelError
 from kpodx.modeling.loading import Tokenizer
 from kpodx.schema import Question, Rationale, StepSpan, TokenWeights
 from kpodx.text.prompts import answer_sentence, student_prompt
@@ -51,9 +51,8 @@ def tokenizer_hash(tokenizer: Tokenizer) -> str:
 
 def leading_space(tokenizer: Tokenizer) -> str:
     """What to put before a text that continues another: " " for byte-level tokenizers, "" for those that add it themselves."""
-    alone = tokenizer("box", add_special_tokens=False).input_ids
-    inside = tokenizer("a box", add_special_tokens=False).input_ids
-    return "" if inside[-len(alone) :] == alone else " "
+    first, second, both = (tokenizer(text, add_special_tokens=False).input_ids for text in ("a", "box", "a box"))
+    return "" if first + second == both else " "
 
 
 def encode_continuations(
@@ -129,11 +128,20 @@ def overlap_matrix(first: Sequence[tuple[int, int]], second: Sequence[tuple[int,
 def tokenize_rationales(
     tokenizer: Tokenizer, rationales: Sequence[Rationale], questions: Iterable[Question]
 ) -> list[TokenizedRationale]:
-    """Tokenise each rationale once, with its prompt, its answer sentence and the ends of its steps."""
+    """Tokenise each rationale once, with its prompt, its answer sentence and the ends of its steps.
+
+    DataError names the rationales that are empty or have no token: they have no step, and nothing in them can be weighed.
+    """
     by_id = {question.id: question for question in questions}
     prompts = [student_prompt(by_id[r.question_id]) for r in rationales]
     prompt_ids = tokenizer(prompts, add_special_tokens=False).input_ids if prompts else []
     bodies = encode_continuations(tokenizer, [r.text for r in rationales])
+    empty = [r.id for r, (ids, _) in zip(rationales, bodies, strict=True) if not ids or not r.text.strip()]
+    if empty:
+        raise DataError(
+            f"{len(empty)} of {len(rationales)} rationales are empty: {', '.join(empty[:5])}.",
+            hint="Drop the empty ones from the rationales.",
+        )
     answers = encode_continuations(tokenizer, [answer_sentence(r.answer) for r in rationales])
     return [
         TokenizedRationale(

@@ -99,7 +99,8 @@ class _Run:
         at = self.at
         while self.kind(at) == "word" and at - self.at < 3:
             at += 1
-        if self.kind(at) in _OPERATORS and self.kind(at) and self.begins_operand(at + 1):
+        # A power belongs to its unit: "12 m^2" is 12.
+        if self.kind(at) and self.kind(at) in "+-*/=" and self.begins_operand(at + 1):
             return at
         return at if self.kind(at) == ")" and self.depth else None
 

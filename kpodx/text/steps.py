@@ -45,21 +45,18 @@ def split_steps(text: str) -> list[StepSpan]:
     >>> [text[span.start : span.stop] for span in split_steps(text)]
     ['He pays $3.50. ', 'Mr. Lee pays 2.']
     """
-    stops = [*_step_ends(text), len(text)]
     spans: list[StepSpan] = []
-    start = 0
-    for stop in stops:
-        if stop == start:
-            continue
-        if not any(map(str.isalnum, text[start:stop])):
-            if spans:
-                spans[-1] = StepSpan(spans[-1].start, stop)
-                start = stop
-            elif stop == len(text):
-                spans.append(StepSpan(start, stop))
-            continue
-        spans.append(StepSpan(start, stop))
-        start = stop
+    start = seen = 0
+    for stop in (*_step_ends(text), len(text)):
+        # Only what is new is looked at: all before `seen` holds no letter or digit.
+        has_content = any(map(str.isalnum, text[seen:stop]))
+        seen = stop
+        if not has_content and spans:
+            spans[-1] = StepSpan(spans[-1].start, stop)
+            start = stop
+        elif has_content or (stop == len(text) and stop > start):
+            spans.append(StepSpan(start, stop))
+            start = stop
     return spans
 
 

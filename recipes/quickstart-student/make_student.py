@@ -1,14 +1,15 @@
-"""Make the quickstart's starting student: a 1-million-parameter T5 that knows the stories' words and single sums, and no more.
+"""Make the quickstart's starting student: a T5 of half a million parameters that knows the stories' words and single sums, and no more.
 
     python recipes/quickstart-student/make_student.py --output recipes/quickstart-student
 
 It trains a SentencePiece vocabulary (digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train*
-stories of the embedded set: single sums, and stories with a single step. It never sees a story with two steps or more, nor a test question.
+stories of the embedded set: single sums, and stories with a single step. Every third is given with its step in the input, so that only the answer is to be said. It never sees a story with two steps or more, nor a test question.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import re
@@ -63,6 +64,10 @@ def make_tokenizer(folder: Path, texts: list[str]) -> T5TokenizerFast:
         (folder / "spiece.model").write_bytes(proto.SerializeToString())
     tokenizer = T5TokenizerFast(vocab_file=str(folder / "spiece.model"), extra_ids=0, add_prefix_space=True, legacy=True)
     tokenizer.save_pretrained(folder)
+    # With this setting kept, every later load would convert the SentencePiece file again; tokenizer.json already has it.
+    settings = folder / "tokenizer_config.json"
+    kept = {k: v for k, v in json.loads(settings.read_text(encoding="utf-8")).items() if k != "add_prefix_space"}
+    settings.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     return tokenizer
 
 
@@ -116,7 +121,9 @@ def train(model: T5ForConditionalGeneration, tokenizer: T5TokenizerFast, argumen
         rng = random.Random(arguments.seed * 1000 + epoch)
         pairs = single_sums(rng, 12_000) + single_steps(12_000, seed=arguments.seed * 1000 + epoch)
         items = tokenize_rationales(tokenizer, [r for _, r in pairs], [q for q, _ in pairs])
-        examples = [build_example(item, None, 0, family, row=row) for row, item in enumerate(items)]
+        # Every third one is given its step and says the answer only: the student learns to read a step as well as to write one.
+        given = [len(item.rationale_ids) if row % 3 == 0 else 0 for row, item in enumerate(items)]
+        examples = [build_example(item, None, given[row], family, row=row) for row, item in enumerate(items)]
         lengths = torch.tensor([[len(e.labels), len(e.input_ids)] for e in examples]).numpy()
         for rows in length_buckets(lengths, arguments.batch_size, seed=arguments.seed, epoch=epoch):
             batch = to_device(collate([examples[i] for i in rows], family), model.device)
@@ -142,7 +149,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--updates", type=int, default=12_000)
+    parser.add_argument("--updates", type=int, default=3500)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--width", type=int, default=96)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fake_phases
+import numpy as np
 import pytest
 
 from kpodx import cli
-from kpodx.artifacts import save_predictions, save_questions, save_rationales
+from kpodx.artifacts import save_predictions, save_questions, save_rationales, save_token_weights
 from kpodx.cli.compare import differing_settings, paired
 from kpodx.cli.distill import resume_command
 from kpodx.cli.show import cut, find_question, paint
 from kpodx.cli.summary import headline
 from kpodx.errors import BudgetSpentError, DataError, GateError, KpodxError, MissingDependencyError
 from kpodx.runtime import PhaseContext
-from kpodx.schema import Prediction, Question, Rationale, Split, StepSpan
+from kpodx.schema import Prediction, Question, Rationale, Split, StepSpan, TokenWeights
 
 ALL = list(fake_phases.NAMES)
 
@@ -68,6 +71,7 @@ def kpodx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     root, own = logging.getLogger(), logging.getLogger("kpodx")
     before = (root.handlers[:], root.level, own.level)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     (tmp_path / "tiny.toml").write_text(RECIPE)
     (tmp_path / "train.jsonl").write_text("{}\n")
     (tmp_path / "student").mkdir()
@@ -107,8 +111,10 @@ def test_each_phase_says_what_it_found() -> None:
     trained = {"method": "kpod", "updates": 1200, "target_tokens": 12345, "best_validation_accuracy": 0.5}
     assert headline("distillation", trained) == "kpod · 1,200 updates · 12,345 target tokens · best validation 50.0 %"
     assert headline("distillation", {"method": "kpod", "best_validation_accuracy": None}) == "kpod"
-    assert headline("curriculum", {"strategy": "kpod", "full_stage": 3}) == "kpod · whole rationales after stage 3"
+    assert headline("curriculum", {"strategy": "kpod", "full_stage": 3}) == "kpod · everything released by stage 3"
     assert headline("evaluation", {"validation": None, "test": {"n": 3}}) == "test: 3 answered"
+    found = {"kept": 1234, "completions": 1300, "rejected": {"wrong_answer": 66, "empty": 0}}
+    assert headline("rationales", found) == "kept 1,234 of 1,300 · wrong answer 66"
     assert headline("other", {"a_b": 1.23456, "c": [1], "d": "x"}) == "a b 1.235 · d x"
 
 
@@ -236,6 +242,7 @@ def test_validate_tells_all_mistakes_of_all_recipes(kpodx: Terminal) -> None:
     assert "curriculum.num_clusters (bad.toml:9)" in kpodx.err
     assert "curriculum.beta (bad.toml:10): unknown key" in kpodx.err
     assert kpodx("validate", "tiny.toml", "seed=4") == 0
+    assert kpodx("validate", "seed=4") == 2
     assert kpodx("validate", "tiny.toml", "bad.toml", "--json") == 2
     assert [entry["valid"] for entry in json.loads(kpodx.out)] == [True, False]
 
@@ -352,10 +359,11 @@ def test_keypoints_are_bracketed_without_colour() -> None:
         {"text": "5", "weight": 0.9},
         {"text": ".", "weight": None},
     ]
-    assert paint(tokens, 0.9, colour=False).plain == "so [5]."
-    coloured = paint(tokens, 0.9, colour=True)
-    assert coloured.plain == "so 5."
-    assert [str(span.style).startswith("bold") for span in coloured.spans] == [False, True]
+    assert paint(tokens, 0.9, None).plain == "so [5]."
+    for colours, bold in (("standard", [True]), ("truecolor", [False, True])):
+        coloured = paint(tokens, 0.9, colours)
+        assert coloured.plain == "so 5."
+        assert [str(span.style).startswith("bold") for span in coloured.spans] == bold
 
 
 def test_show_names_the_threshold(kpodx: Terminal) -> None:
@@ -367,6 +375,33 @@ def test_show_names_the_threshold(kpodx: Terminal) -> None:
     assert kpodx("show", "a") == 0
     assert "[2+3] = 5." in kpodx.out
     assert "token weight of at least 0.750" in kpodx.out
+
+
+def test_show_cuts_the_rationale_into_the_students_tokens(kpodx: Terminal, tiny_t5: Path) -> None:
+    from kpodx.modeling.loading import load_tokenizer
+    from kpodx.modeling.tokenization import rationale_token_spans, tokenizer_hash
+
+    text, tokenizer = "2 + 3 = 5.", load_tokenizer(str(tiny_t5))
+    count = len(rationale_token_spans(tokenizer, text))
+    values = np.linspace(0.1, 0.9, count, dtype=np.float32)
+    question = Question("q9", Split.TRAIN, "Two and three?", "5")
+    kpodx.hooks["dataset"] = lambda context: save_questions(context.output, [question])
+    kpodx.hooks["rationales"] = lambda context: save_rationales(
+        context.output, [Rationale("r9", "q9", text, "5", "gold")]
+    )
+    weights = TokenWeights(("r9",), np.array([0, count]), values, tokenizer_hash(tokenizer))
+    kpodx.hooks["weighting"] = lambda context: save_token_weights(context.output, weights)
+    assert kpodx("distill", "tiny.toml", f"student.model={tiny_t5}") == 0
+    document = kpodx.json("show")
+    tokens = document["rationales"][0]["tokens"]
+    assert "".join(token["text"] for token in tokens) == text
+    found = [token["weight"] for token in tokens if token["weight"] is not None]
+    assert found == sorted(found), "the weights stand in the order of the tokens"
+    assert document["threshold"] == pytest.approx(float(np.quantile(values, 0.75)))
+    weights = dataclasses.replace(weights, tokenizer_hash="another")
+    assert kpodx("distill", "tiny.toml", f"student.model={tiny_t5}", "--force", "weighting") == 0
+    assert kpodx("show") == 2
+    assert "is not the one that the token weights" in kpodx.err
 
 
 def test_help_is_there_for_every_command(kpodx: Terminal) -> None:
