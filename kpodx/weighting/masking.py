@@ -33,7 +33,8 @@ def sample_keep(
     """
     soft = torch.sigmoid((logit + noise) / temperature)
     hard = (logit + noise > 0).to(soft.dtype)
-    return hard + soft - soft.detach()
+    # In this order the difference is exactly 0 forward; hard + soft first would round kept tokens to 1 ± 6e-8.
+    return hard + (soft - soft.detach())
 
 
 def mask_embeddings(

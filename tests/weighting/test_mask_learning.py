@@ -1,0 +1,229 @@
+"""The loop of mask learning: stages, what each part trains, resuming, and that it learns what matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import make_tiny_t5
+from torch import Tensor, nn
+
+from kpodx.errors import DivergedError
+from kpodx.modeling.examples import model_family
+from kpodx.modeling.loading import load_model, load_tokenizer
+from kpodx.runtime import SilentProgress
+from kpodx.weighting.module import TokenWeightModule
+from kpodx.weighting.predictor import AnswerPredictor, PredictorBatch, PredictorItem
+from kpodx.weighting.training import LearningRates, MaskLearner, Stages, resume, run_until
+
+VOCABULARY, WIDTH, KEY = 40, 16, 7
+RATES = LearningRates(module=1e-2, predictor=1e-3, joint=1e-4)
+
+
+def items_of(count: int, *, seed: int = 0) -> list[PredictorItem]:
+    """Rationales of 5 to 11 tokens, each with the key token once."""
+    rng = np.random.default_rng(seed)
+    result = []
+    for _ in range(count):
+        body = rng.integers(10, VOCABULARY, rng.integers(5, 12))
+        body[rng.integers(len(body))] = KEY
+        ids, spans = tuple(body.tolist()), tuple((2 * i, 2 * i + 2) for i in range(len(body)))
+        result.append(PredictorItem((4, 5), ids, (6,), ids, spans, spans))
+    return result
+
+
+class KeyPredictor(AnswerPredictor):
+    """Knows the answer if, and only if, it sees the key token."""
+
+    def __init__(self, cost: float = 3.0) -> None:
+        nn.Module.__init__(self)
+        self.cost = nn.Parameter(torch.tensor(cost))
+
+    def forward(self, batch: PredictorBatch, keep: Tensor, prefixes: Tensor) -> tuple[Tensor, Tensor]:
+        place = (batch.student_ids == KEY).float().argmax(dim=1)
+        seen = keep.gather(1, place[:, None]) * (prefixes > place[:, None])
+        return self.cost.detach() * (1 - seen) + 0 * self.cost, seen > 0.5
+
+
+class BalancedPredictor(KeyPredictor):
+    """Gains `cost` times the kept share: with α = cost, keeping is worth exactly what it costs."""
+
+    def forward(self, batch: PredictorBatch, keep: Tensor, prefixes: Tensor) -> tuple[Tensor, Tensor]:
+        share = (keep * batch.student_valid).sum(dim=1) / batch.student_valid.sum(dim=1)
+        nll = (self.cost.detach() * (1 - share))[:, None].expand(prefixes.shape) + 0 * self.cost
+        return nll, nll > 0
+
+
+def learner_of(predictor: AnswerPredictor, **changes: Any) -> MaskLearner:
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {
+        "stages": Stages(0, 0, 100),
+        "rates": RATES,
+        "batch_size": 8,
+        "num_prefixes": 3,
+        "mask_ratio_coef": 0.5,
+        "target_keep_share": None,
+        "coef_gain": 0.05,
+        "temperature": 1.0,
+        "random_mask_share": 0.5,
+        "dtype": torch.float32,
+        "seed": 3,
+    } | changes
+    embedding = torch.randn(VOCABULARY, WIDTH, generator=torch.Generator().manual_seed(1))
+    return MaskLearner(predictor, TokenWeightModule(WIDTH, WIDTH, 4.0), embedding, **settings)
+
+
+def t5_learner(folder: Path, **changes: Any) -> MaskLearner:
+    model = load_model(str(folder))
+    predictor = AnswerPredictor(model, model_family(model, load_tokenizer(str(folder))))
+    return learner_of(predictor, **({"stages": Stages(3, 3, 6), "target_keep_share": 0.5} | changes))
+
+
+def flat(state: Any) -> list[Any]:
+    """All tensors and numbers of a nested state, in order."""
+    if isinstance(state, dict):
+        return [leaf for value in state.values() for leaf in flat(value)]
+    return [leaf for value in state for leaf in flat(value)] if isinstance(state, list | tuple) else [state]
+
+
+def same(first: Any, second: Any) -> bool:
+    pairs = list(zip(flat(first), flat(second), strict=True))
+    return all(torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
+
+
+def test_the_parts_of_the_loop() -> None:
+    stages = Stages(2, 3, 4)
+    assert stages.total == 9
+    assert [stages.of(u) for u in range(9)] == ["warmup"] * 2 + ["random_mask"] * 3 + ["mask"] * 4
+
+
+def test_the_one_token_that_decides_the_answer_rises_above_the_others() -> None:
+    learner, fresh = learner_of(KeyPredictor(), mask_ratio_coef=2.0), items_of(50, seed=9)
+    fit = items_of(200)
+    learner.module.train()
+    for _ in range(100):
+        learner.step(fit)
+    key, rest = [], []
+    for item in fresh:
+        ids = torch.tensor([item.student_ids])
+        weight = learner.module.keep_prob(learner.embedding[ids], torch.ones_like(ids, dtype=torch.bool))[0]
+        for token, w in zip(item.student_ids, weight.tolist(), strict=True):
+            (key if token == KEY else rest).append(w)
+    assert min(key) > 0.8
+    assert float(np.mean(rest)) < 0.3
+    assert min(key) > max(rest)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_balance_of_both_losses_does_not_depend_on_the_rows_masked_at_random(share: float) -> None:
+    learner = learner_of(BalancedPredictor(2.0), mask_ratio_coef=2.0, random_mask_share=share)
+    learner.step(items_of(200))
+    gradients = [p.grad for p in learner.module.parameters() if p.grad is not None]
+    assert len(gradients) == len(list(learner.module.parameters()))
+    assert max(float(g.abs().max()) for g in gradients) < 1e-6
+    dearer = learner_of(BalancedPredictor(2.0), mask_ratio_coef=4.0, random_mask_share=share)
+    dearer.step(items_of(200))
+    assert max(float(p.grad.abs().max()) for p in dearer.module.parameters() if p.grad is not None) > 1e-3
+
+
+def test_the_warm_ups_train_the_predictor_alone_and_mask_learning_both(tiny_t5: Path) -> None:
+    learner, items = t5_learner(tiny_t5), items_of(30)
+    for part in ("warmup", "random_mask", "mask"):
+        module, predictor = ([p.clone() for p in m.parameters()] for m in (learner.module, learner.predictor))
+        for _ in range(3):
+            assert learner.stages.of(learner.update) == part
+            learner.step(items)
+        assert same(module, list(learner.module.parameters())) is (part != "mask")
+        assert not same(predictor, list(learner.predictor.parameters()))
+
+
+def test_a_joint_rate_of_zero_freezes_the_predictor(tiny_t5: Path) -> None:
+    rates = LearningRates(module=1e-2, predictor=1e-3, joint=0.0)
+    learner = t5_learner(tiny_t5, stages=Stages(1, 0, 3), rates=rates)
+    learner.step(items_of(30))
+    before = [p.clone() for p in learner.predictor.parameters()]
+    for _ in range(3):
+        learner.step(items_of(30))
+    assert same(before, list(learner.predictor.parameters()))
+
+
+def test_all_rows_masked_at_random_leave_alpha_out_of_the_loss(tiny_t5: Path) -> None:
+    figures = t5_learner(tiny_t5, stages=Stages(0, 0, 1), random_mask_share=1.0).step(items_of(30))
+    assert figures["loss"] == figures["answer_nll"]
+    assert "answer_nll_learnt_mask" not in figures
+
+
+def test_alpha_is_steered_by_the_kept_share() -> None:
+    for target, rises in ((0.01, True), (0.99, False)):
+        learner = learner_of(KeyPredictor(), target_keep_share=target)
+        learner.step(items_of(30))
+        assert (learner.coef > 0.5) is rises
+    fixed = learner_of(KeyPredictor())
+    fixed.step(items_of(30))
+    assert fixed.coef == 0.5
+
+
+def test_resuming_is_bit_exact(tmp_path: Path) -> None:
+    folder, items = make_tiny_t5(tmp_path / "t5", dropout=0.2), items_of(60)
+    whole = t5_learner(folder)
+    loop: dict[str, Any] = {"checkpoint_every": 5, "progress": SilentProgress(), "description": "x"}
+    run_until(whole, items, 12, checkpoint=tmp_path / "whole.pt", **loop)
+    for stop in (2, 5, 8):
+        path = tmp_path / f"{stop}.pt"
+        first = t5_learner(folder)
+        run_until(first, items, stop, checkpoint=path, **loop)
+        second = t5_learner(folder)
+        torch.rand(7)
+        assert resume(second, path)
+        assert second.update == stop
+        run_until(second, items, 12, checkpoint=path, **loop)
+        assert same(whole.state(), second.state())
+
+
+def test_dropout_is_really_drawn(tmp_path: Path) -> None:
+    losses = []
+    for dropout in (0.0, 0.5):
+        learner = t5_learner(make_tiny_t5(tmp_path / str(dropout), dropout=dropout))
+        learner.predictor.train()
+        losses.append(learner.step(items_of(30))["loss"])
+    assert losses[0] != losses[1]
+
+
+def test_without_a_checkpoint_nothing_is_loaded(tmp_path: Path) -> None:
+    learner = learner_of(KeyPredictor())
+    assert not resume(learner, tmp_path / "absent.pt")
+    assert learner.update == 0
+
+
+def test_checkpoints_are_written_on_time_and_hold_no_code(tmp_path: Path, tiny_t5: Path) -> None:
+    learner, path, seen = t5_learner(tiny_t5), tmp_path / "state.pt", []
+
+    class Watch(SilentProgress):
+        def track(self, items: Any, *, total: int, description: str, done: int = 0) -> Any:
+            for item in items:
+                seen.append(torch.load(path, weights_only=True)["update"] if path.exists() else None)
+                yield item
+
+    run_until(learner, items_of(30), 7, checkpoint=path, checkpoint_every=3, progress=Watch(), description="x")
+    assert seen == [None, None, None, 3, 3, 3, 6]
+    assert torch.load(path, weights_only=True)["update"] == 7
+    assert len(learner.history) == 1
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_is_learnt() -> None:
+    learner = learner_of(KeyPredictor(float("nan")))
+    before = [p.clone() for p in learner.module.parameters()]
+    with pytest.raises(DivergedError, match=r"update 0 \(mask\)"):
+        learner.step(items_of(30))
+    assert same(before, list(learner.module.parameters()))
+
+
+def test_a_batch_holds_rationales_of_similar_length() -> None:
+    learner, items = learner_of(KeyPredictor()), items_of(400)
+    lengths = [len(i.rationale_ids) for i in items]
+    generator = torch.Generator().manual_seed(0)
+    spreads = [np.ptp([len(i.rationale_ids) for i in learner._choose(generator, items)]) for _ in range(50)]
+    assert np.mean(spreads) < 0.4 * np.ptp(lengths)
