@@ -23,10 +23,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install  ## distil the quickstart recipe to a student and show its accuracy
 	$(BIN)/kpodx distill recipes/quickstart.toml
 
-compare: install  ## distil the quickstart with KPOD and with plain chain-of-thought, and compare the two
-	$(BIN)/kpodx distill recipes/quickstart.toml --run runs/quickstart
-	$(BIN)/kpodx distill recipes/quickstart.toml distillation.method=std-cot --run runs/quickstart-std-cot --reuse runs/quickstart
-	$(BIN)/kpodx compare runs/quickstart-std-cot runs/quickstart
+compare: install  ## train answer-only, std-cot and kpod alike, three seeds each, and print them side by side
+	$(BIN)/python benchmarks/compare_methods.py --runs runs/compare
 
 test: install  ## run all tests
 	$(TEST) $(BIN)/python -m pytest -n 2 -q
@@ -58,8 +56,10 @@ docs-check: install  ## fail if one of them is out of date
 	$(BIN)/python docs/generate_cli.py --check
 	$(BIN)/python docs/generate_settings.py --check
 
-bench: install  ## run the benchmarks
-	for file in benchmarks/*.py; do echo "== $$file"; $(TEST) $(BIN)/python $$file || exit 1; done
+bench: install  ## measure speed against simple rivals, side by side (the last two need real data beside the checkout)
+	$(TEST) $(BIN)/python benchmarks/schedule.py
+	$(TEST) $(BIN)/python benchmarks/training_throughput.py
+	$(TEST) $(BIN)/python benchmarks/difficulty_throughput.py
 
 wheel: install  ## build the wheel into dist/
 	rm -rf dist

@@ -25,6 +25,8 @@ FILLERS = ("Well", "Okay", "Now", "Next", "Alright", "Then", "So", "Indeed", "Fi
 LINKS = ("so that makes", "which gives", "and that gives us", "so now it is", "and we get")
 WRONG_RATE = 0.06
 DISTRACTOR_RATE = 0.35
+MOST_TRIES = 200_000
+"""Stories drawn in a row without a new question before the set is taken to be exhausted (a few seconds)."""
 
 _BUCKETS = {Split.TRAIN: range(0, 80), Split.VALIDATION: range(80, 90), Split.TEST: range(90, 100)}
 
@@ -323,7 +325,7 @@ def generate_questions(
     tries = 0
     while len(questions) < count:
         tries += 1
-        if tries > 1000 * (count + 10):
+        if tries > MOST_TRIES:
             raise DataError(
                 f"The stories have fewer than {count:,} distinct {split.value} questions of {min_steps} to {max_steps} steps; "
                 f"{len(questions):,} were found.",
@@ -344,4 +346,5 @@ def generate_questions(
             gold_rationales=(_rationale(rng, start, changes, wrong=rng.random() < wrong_rate),),
             num_steps=len(changes),
         )
+        tries = 0
     return list(questions.values())

@@ -27,7 +27,8 @@ def run(context: PhaseContext) -> dict[str, object]:
     questions = artifacts.load_questions(context.inputs["dataset"])
     rationales = artifacts.load_rationales(context.inputs["rationales"])
     tokenizer = load_tokenizer(student.model, context.revisions)
-    model = load_model(student.model, context.revisions).to(device).eval()
+    dtype = resolve_dtype(context.recipe.runtime.dtype, device)
+    model = load_model(student.model, context.revisions, dtype=dtype).to(device).eval()
     check_vocabulary(model, tokenizer, student.model)
     family = model_family(model, tokenizer)
     tokenized = tokenize_rationales(tokenizer, rationales, questions)
@@ -48,7 +49,7 @@ def run(context: PhaseContext) -> dict[str, object]:
         shards,
         batch_size=config.batch_size,
         shard_size=config.shard_size,
-        dtype=resolve_dtype(context.recipe.runtime.dtype, device),
+        dtype=dtype,
         progress=context.progress,
     )
     per_rationale = [

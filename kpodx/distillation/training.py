@@ -58,7 +58,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         """Batches of the epoch's stage; the sampler has dealt them out already, so accelerate must not do it again."""
         return StageLoader(
             self.batch_sampler.data,
-            batch_sampler=self.batch_sampler,  # type: ignore[arg-type]
+            batch_sampler=self.batch_sampler,
             collate_fn=partial(collate, family=self.family),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,

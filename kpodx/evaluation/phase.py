@@ -7,7 +7,7 @@ from kpodx.evaluation.accuracy import accuracy_by_steps
 from kpodx.evaluation.config import EvaluationConfig
 from kpodx.modeling.generation import answer_questions
 from kpodx.modeling.loading import load_model, load_tokenizer
-from kpodx.runtime import PhaseContext, resolve_device
+from kpodx.runtime import PhaseContext, resolve_device, resolve_dtype
 from kpodx.schema import Split
 
 
@@ -17,7 +17,8 @@ def run(context: PhaseContext) -> dict[str, object]:
     folder = str(context.inputs["distillation"] / artifacts.STUDENT)
     device = resolve_device(context.recipe.runtime.device)
     tokenizer = load_tokenizer(folder)
-    model = load_model(folder).to(device).eval()
+    dtype = resolve_dtype(context.recipe.runtime.dtype, device)
+    model = load_model(folder, dtype=dtype).to(device).eval()
     questions = artifacts.load_questions(context.inputs["dataset"])
     summary: dict[str, object] = {}
     for split in (Split.VALIDATION, Split.TEST):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from kpodx.modeling.examples import prompt_with_steps
+from kpodx.modeling.examples import model_family, prompt_with_steps
 from kpodx.modeling.loading import Model, Tokenizer
 from kpodx.runtime import Progress, SilentProgress
 from kpodx.schema import AnswerKind, Prediction, Question
@@ -36,8 +36,6 @@ def generate_texts(
         progress: where progress is shown.
         description: what the progress bar says.
     """
-    from kpodx.modeling.examples import model_family
-
     family = model_family(model, tokenizer)
     encoded = tokenizer(list(prompts), add_special_tokens=False).input_ids if prompts else []
     read = [prompt_with_steps(ids, (), family) for ids in encoded]
@@ -58,6 +56,10 @@ def generate_texts(
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
+            # Some hub models ship other defaults in generation_config.json; a student on a device answers without them.
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            min_length=0,
             eos_token_id=family.eos_id,
             pad_token_id=family.pad_id,
         )

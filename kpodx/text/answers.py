@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from kpodx.schema import AnswerKind
 from kpodx.text.choices import last_choice, names_choice, read_choice
-from kpodx.text.completions import clean_completion, find_answer_markers
+from kpodx.text.completions import clean_completion, find_answer_markers, remove_calculator_marks
 from kpodx.text.lexemes import plain_text
 from kpodx.text.number_words import NUMBER_WORDS
 from kpodx.text.numbers import Quantity, find_quantities, format_number
@@ -63,7 +63,7 @@ def extract_answer(text: str, kind: AnswerKind, choices: Sequence[str] = ()) -> 
     >>> extract_answer("So the answer is (c) sea.", AnswerKind.CHOICE, ["pond", "lake", "sea"])
     'C'
     """
-    text = clean_completion(text)
+    text = remove_calculator_marks(clean_completion(text))
     for segment in _announced(text):
         if kind is not AnswerKind.YES_NO and _NEGATED.match(segment):
             continue

@@ -16,7 +16,7 @@ _RUN_ON = re.compile(
 _SPECIAL_TOKEN = re.compile(r"</s>|<\|(?:endoftext|im_end|eot_id|end_of_text|end)\|>|<end_of_turn>|<pad>")
 _LEADING_A = re.compile(r"\s*+[*]{0,2}A[*]{0,2}:[*]{0,2}\s*+")
 _LEADING_ANSWER = re.compile(r"\s*+[#*]{0,4} ?(?:Answer|Solution|Response)[*]{0,2}:[*]{0,2}\s*+", re.IGNORECASE)
-_CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
+_CALCULATOR = re.compile(r"<<[^<>\n=]{1,200}=[^<>\n]{0,200}>>")
 
 # All gaps are bounded, so that no text makes the search slower than linear.
 _LEAD = (
@@ -50,7 +50,7 @@ def find_answer_markers(text: str) -> list[AnswerMarker]:
     """Every explicit announcement of an answer, in order: "the answer is", "Answer:", "####", "\\boxed{".
 
     >>> [(marker.start, marker.stop) for marker in find_answer_markers("5 apples. So the answer is 5.")]
-    [(10, 26)]
+    [(10, 27)]
     """
     return [AnswerMarker(m.start(), m.end(), m["box"] is not None) for m in _MARKER.finditer(text)]
 

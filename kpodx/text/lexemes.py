@@ -26,7 +26,6 @@ _CHARACTERS = str.maketrans(
 )
 # LaTeX and markdown to plain signs, in this order; every gap is bounded.
 _REWRITES = (
-    (re.compile(r"<<[^<>\n]{0,200}>>"), ""),
     (re.compile(r"\\[dtc]?frac ?\{ ?(\d{1,40}) ?\} ?\{ ?(\d{1,40}) ?\}"), r" \1/\2"),
     (re.compile(r"\\[dtc]?frac ?\{([^{}]{1,80})\} ?\{([^{}]{1,80})\}"), r" ((\1)/(\2))"),
     (re.compile(r"\\(?:times|cdot|ast)(?![a-zA-Z])"), " * "),

@@ -94,11 +94,19 @@ class _Run:
                 return False
         return False
 
+    def touches_next(self, at: int) -> bool:
+        """Whether the lexeme at `at` stands directly before the next."""
+        return at + 1 < len(self.lexemes) and self.lexemes[at].stop == self.lexemes[at + 1].start
+
     def skip_words(self) -> int | None:
         """Where reading goes on after up to three unit words ("5 apples + 3"); None where the sum ends before them."""
         at = self.at
         while self.kind(at) == "word" and at - self.at < 3:
             at += 1
+        is_apart = at > self.at and at < len(self.lexemes) and self.lexemes[at - 1].stop < self.lexemes[at].start
+        if is_apart and self.kind(at) == "-" and self.touches_next(at):
+            # "3 apples make -5": a minus that leans on the number alone is a sign.
+            return None
         # A power belongs to its unit: "12 m^2" is 12.
         if self.kind(at) and self.kind(at) in "+-*/=" and self.begins_operand(at + 1):
             return at
@@ -166,9 +174,8 @@ def _read_run(lexemes: Sequence[Lexeme], at: int, plain: str, *, first_is_sign: 
     """The quantity that begins at lexeme `at`, if any, and where reading goes on."""
     first, run = lexemes[at], _Run(lexemes, at, plain)
     if first.kind == "-":
-        touches = at + 1 < len(lexemes) and lexemes[at + 1].start == first.stop
         is_free = first.start == 0 or not (plain[first.start - 1].isalnum() or plain[first.start - 1] in ")%")
-        if not (first_is_sign or (touches and is_free)):
+        if not (first_is_sign or (run.touches_next(at) and is_free)):
             return None, at + 1
     if first.kind in ("+", *"*/^=") or not run.operand():
         # What was passed holds no number, so that it is not read again from every place inside.

@@ -21,11 +21,11 @@ class WeightingConfig(Config):
     predictor_revision: str | None = None
     """Hub commit, tag or branch of the predictor."""
     mask_ratio_coef: float = Field(default=0.5, ge=0)
-    """α of equation 7, for sums over prefixes and tokens."""
+    """α of equation 7; both of its terms are divided by the rationale's length here, which leaves the paper's 0.5 what it is."""
     target_keep_share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Kept share that α is steered to while the mask is learnt; None leaves α as it is (the paper)."""
-    coef_gain: float = Field(default=0.05, ge=0)
-    """How fast α follows the kept share: its logarithm changes by this much an update for each unit the share is off."""
+    """Mean keep probability that the mask is pulled to, so that it cannot collapse; None leaves it to α alone (the paper)."""
+    keep_share_coef: float = Field(default=50.0, ge=0)
+    """Strength of that pull, in nats for each squared unit that the share is off."""
     temperature: float = Field(default=1.0, gt=0)
     """Temperature τ of the binary concrete distribution."""
     logit_bound: float = Field(default=4.0, gt=0)

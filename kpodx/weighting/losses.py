@@ -39,14 +39,17 @@ def mask_learning_loss(
     return answer_prediction + mask_ratio_coef * mask_ratio
 
 
-def steer_coef(coef: float, keep_share: float, target: float | None, gain: float) -> float:
-    """α after one update: multiplied by exp(gain · (kept share - target)), so that the kept share drifts to the target.
+def keep_share_penalty(
+    keep_prob: Float[Tensor, "batch length"], valid: Bool[Tensor, "batch length"], target: float
+) -> Float[Tensor, ""]:
+    """(mean w_j - target)²: pulls the kept share of a batch to the target and leaves to L_p *which* tokens are kept.
 
-    Our addition (the paper keeps α fixed, with which the mask tends to one of its two ends); None leaves α alone.
+    Our addition. With a fixed α alone the mask is bistable: it masks everything or keeps everything, and either end has no gradient left.
 
-    >>> steer_coef(0.5, keep_share=0.9, target=0.4, gain=0.0)
-    0.5
+    Args:
+        keep_prob: w_j in (0, 1).
+        valid: False on padding.
+        target: kept share in (0, 1).
     """
-    import math
-
-    return coef if target is None else coef * math.exp(gain * (keep_share - target))
+    share = (keep_prob * valid).sum() / valid.sum()
+    return (share - target) ** 2

@@ -75,14 +75,14 @@ def run(context: PhaseContext) -> dict[str, object]:
         context.progress.note(
             "WARNING: on held-out rationales the learnt mask reads no better than a random one that keeps as much "
             f"(answer loss {readings['learnt'].prefix_nll:.3f} against {readings['random'].prefix_nll:.3f} nats, accuracy "
-            f"{readings['learnt'].whole_accuracy:.3f} against {readings['random'].whole_accuracy:.3f}). These token weights carry no signal."
+            f"{readings['learnt'].whole_accuracy:.3f} against {readings['random'].whole_accuracy:.3f}). "
+            "These token weights carry no signal."
         )
     return {
         "num_tokens": int(weights.offsets[-1]),
         "mean_token_weight": round(float(weights.token_weight.mean()), 4),
         "masks": findings,
         "token_types": by_type,
-        "mask_ratio_coef_at_end": round(learner.coef, 4),
     }
 
 
@@ -114,7 +114,7 @@ def _build_learner(
         num_prefixes=config.num_prefixes,
         mask_ratio_coef=config.mask_ratio_coef,
         target_keep_share=config.target_keep_share,
-        coef_gain=config.coef_gain,
+        keep_share_coef=config.keep_share_coef,
         temperature=config.temperature,
         random_mask_share=config.random_mask_share,
         dtype=dtype,
@@ -228,10 +228,10 @@ def weights_by_type(weights: TokenWeights, rationales: Sequence[Rationale], toke
             groups[token_type(text[start:stop])].append(weight)
     high = np.array(groups[TokenType.DIGIT] + groups[TokenType.OPERATOR])
     low = np.array(groups[TokenType.FUNCTION_WORD])
+    filled = {kind: values for kind, values in groups.items() if values}
     table: dict[str, object] = {
         kind.value: {"mean": round(float(np.mean(values)), 4), "count": len(values)}
-        for kind, values in sorted(groups.items(), key=lambda item: -float(np.mean(item[1])))
-        if values
+        for kind, values in sorted(filled.items(), key=lambda item: -float(np.mean(item[1])))
     }
     if len(high) and len(low):
         table["keypoints_over_function_words"] = round(rank_separation(high, low), 4)

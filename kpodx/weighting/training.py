@@ -16,7 +16,12 @@ from kpodx.artifacts import atomic_open
 from kpodx.errors import DivergedError
 from kpodx.modeling.likelihood import autocast
 from kpodx.runtime import Progress, derive_seed
-from kpodx.weighting.losses import answer_prediction_loss, mask_learning_loss, mask_ratio_loss, steer_coef
+from kpodx.weighting.losses import (
+    answer_prediction_loss,
+    keep_share_penalty,
+    mask_learning_loss,
+    mask_ratio_loss,
+)
 from kpodx.weighting.masking import logistic_noise, sample_keep, spread_prefixes
 from kpodx.weighting.module import TokenWeightModule
 from kpodx.weighting.predictor import AnswerPredictor, PredictorBatch, PredictorItem, build_batch
@@ -65,8 +70,8 @@ class MaskLearner:
         batch_size: rationales an update.
         num_prefixes: M.
         mask_ratio_coef: α.
-        target_keep_share: kept share that α is steered to, None for a fixed α.
-        coef_gain: how fast it is steered.
+        target_keep_share: mean keep probability that the mask is pulled to, None for α alone.
+        keep_share_coef: strength of that pull.
         temperature: τ.
         random_mask_share: share of rationales still masked at random while the mask is learnt.
         dtype: number format of the predictor's matrix products.
@@ -85,7 +90,7 @@ class MaskLearner:
         num_prefixes: int,
         mask_ratio_coef: float,
         target_keep_share: float | None,
-        coef_gain: float,
+        keep_share_coef: float,
         temperature: float,
         random_mask_share: float,
         dtype: torch.dtype,
@@ -94,7 +99,8 @@ class MaskLearner:
         self.predictor, self.module, self.embedding = predictor, module, embedding
         self.stages, self.rates = stages, rates
         self.batch_size, self.num_prefixes = batch_size, num_prefixes
-        self.coef, self.target_keep_share, self.coef_gain = mask_ratio_coef, target_keep_share, coef_gain
+        self.mask_ratio_coef = mask_ratio_coef
+        self.target_keep_share, self.keep_share_coef = target_keep_share, keep_share_coef
         self.temperature, self.random_mask_share = temperature, random_mask_share
         self.dtype, self.seed = dtype, seed
         self.update = 0
@@ -135,49 +141,49 @@ class MaskLearner:
             # thing that the predictor must learn to read.
             shift = torch.zeros(len(batch.items))
         prefixes = spread_prefixes(batch.lengths, self.num_prefixes, shift)
-        keep, learnt, figures = self._keep(part, batch, generator)
+        keep, learnt, logit, figures = self._keep(part, batch, generator)
         with autocast(self.device, self.dtype):
             nll, _ = self.predictor(batch, keep, prefixes)
         prediction = answer_prediction_loss(nll)
         loss = prediction
         if part == "mask" and learnt.any():
             kept = mask_ratio_loss(keep[learnt], batch.student_valid[learnt])
-            loss = mask_learning_loss(prediction, kept, self.coef)
+            # L_p is a mean over all rows, of which the module made only some: L_m counts as many, so that α means the same for any share.
+            loss = mask_learning_loss(prediction, kept * learnt.float().mean(), self.mask_ratio_coef)
+            if self.target_keep_share is not None:
+                penalty = keep_share_penalty(torch.sigmoid(logit), batch.student_valid, self.target_keep_share)
+                loss = loss + self.keep_share_coef * penalty
             figures["answer_nll_learnt_mask"] = float(nll[learnt].detach().mean())
-        figures.update(
-            update=self.update, loss=float(loss.detach()), answer_nll=float(prediction.detach()), coef=self.coef
-        )
+        figures.update(update=float(self.update), loss=float(loss.detach()), answer_nll=float(prediction.detach()))
         if not np.isfinite(figures["loss"]):
             raise DivergedError(
                 f"Mask learning: the loss became {figures['loss']} at update {self.update} ({part}).",
                 hint="Lower weighting.predictor_learning_rate and weighting.joint_learning_rate, or use runtime.dtype=float32.",
             )
         self._apply(loss, part)
-        if "keep_share" in figures:
-            self.coef = steer_coef(self.coef, figures["keep_share"], self.target_keep_share, self.coef_gain)
         self.update += 1
         return figures
 
     def _keep(
         self, part: str, batch: PredictorBatch, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """The mask of one update, which of its rows the module made, and the module's kept share."""
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, float]]:
+        """The mask of one update, which of its rows the module made, its logits (empty before it is learnt), and its kept share."""
         shape = batch.student_valid.shape
         learnt = torch.zeros(shape[0], dtype=torch.bool, device=self.device)
         if part == "warmup":
-            return torch.ones(shape, device=self.device), learnt, {}
+            return torch.ones(shape, device=self.device), learnt, torch.empty(0), {}
         # A random mask of a random density: what the predictor must cope with, whatever the module does.
         density = self._uniform(generator, shape[0], 1)
         random_keep = (self._uniform(generator, *shape) < density).float()
         uniform, choice = self._uniform(generator, *shape), self._uniform(generator, shape[0])
         if part == "random_mask":
-            return random_keep, learnt, {}
+            return random_keep, learnt, torch.empty(0), {}
         logit = self.logit(batch)
         learnt = choice >= self.random_mask_share
         keep = sample_keep(logit, logistic_noise(uniform), self.temperature)
         valid = batch.student_valid
         share = (torch.sigmoid(logit.detach()) * valid).sum() / valid.sum()
-        return torch.where(learnt[:, None], keep, random_keep), learnt, {"keep_share": float(share)}
+        return torch.where(learnt[:, None], keep, random_keep), learnt, logit, {"keep_share": float(share)}
 
     def _apply(self, loss: Tensor, part: str) -> None:
         optimizers = [self.predictor_optimizer, *([self.module_optimizer] if part == "mask" else [])]
@@ -196,7 +202,6 @@ class MaskLearner:
         """All that an update changes."""
         return {
             "update": self.update,
-            "coef": self.coef,
             "history": self.history,
             "predictor": self.predictor.state_dict(),
             "module": self.module.state_dict(),
@@ -206,7 +211,7 @@ class MaskLearner:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
-        self.update, self.coef, self.history = state["update"], state["coef"], state["history"]
+        self.update, self.history = state["update"], state["history"]
         self.predictor.load_state_dict(state["predictor"])
         self.module.load_state_dict(state["module"])
         self.predictor_optimizer.load_state_dict(state["predictor_optimizer"])

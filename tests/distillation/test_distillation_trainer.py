@@ -148,7 +148,7 @@ def test_a_loss_that_is_no_number_names_its_questions(tmp_path: Path, value: flo
     """And leaves no student, no complete checkpoint of that update and no worker process behind."""
     inputs = make_inputs(tmp_path / "in", count=6, num_validation=0)
     corrupt(inputs, [4, 5], value)
-    with pytest.raises(DivergedError, match="loss is not finite after 0 updates.*q[45], q[45]") as caught:
+    with pytest.raises(DivergedError, match=r"loss is not finite after 0 updates.*q[45], q[45]") as caught:
         run(context_for(inputs, tmp_path / "out", batch_size=6, progressive=False, num_workers=1))
     assert "q0" not in caught.value.message
     assert caught.value.hint is not None
@@ -165,7 +165,7 @@ def test_an_infinite_gradient_stops_before_it_is_applied(tmp_path: Path) -> None
     parameter = next(trainer.model.parameters())
     before = parameter.detach().clone()
     parameter.register_hook(lambda gradient: gradient * float("inf"))
-    with pytest.raises(DivergedError, match="gradient is not finite after 0 updates.*q0"):
+    with pytest.raises(DivergedError, match=r"gradient is not finite after 0 updates.*q0"):
         trainer.train()
     torch.testing.assert_close(parameter.detach(), before)
 

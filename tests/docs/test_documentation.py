@@ -36,7 +36,7 @@ def commands_in(text: str) -> Iterator[list[str]]:
     fenced = False
     for line in text.splitlines():
         fenced ^= line.startswith("```")
-        prefix = r"(?:KPODX__\w+=\S+ )?(?:torchrun .* -m |accelerate .* -m )?"
+        prefix = r"(?:KPODX__\w+=\S+ )?(?:(?:torchrun|accelerate) .*-m )?"
         found = re.match(("" if fenced else " {4,}") + prefix + r"(kpodx [a-z].*)", line)
         if found and not re.search(r"\[OPTIONS\]|RECIPE|\[KEY=VALUE\]", found[1]):
             yield shlex.split(found[1].split(">")[0], comments=True)

@@ -139,18 +139,21 @@ def test_no_sum_raises(pieces: list[str]) -> None:
     assert answer is None or canonical_answer(answer, AnswerKind.NUMBER) == answer
 
 
-@pytest.mark.parametrize(
-    "unit",
-    "1|1,|1,11,|1 000 |1+|(|((1|-|$|the answer is |answer is 5. |\\boxed{|#|*|a|one |twenty-|and |\n|\nQ |. |...|1.|1:1:|1-1"
-    "|so the | |1/2 |\\frac{1}{|{|yes |(a) |option |sea |<<|1e|3 apples + |=1|5% of ".split("|"),
-)
-@pytest.mark.parametrize("layout", ["{}", "The answer is {}", "{} answer is 5"])
-def test_time_is_linear_in_the_length(unit: str, layout: str) -> None:
-    """200,000 adversarial characters take about as long as any: a quadratic pattern would take minutes."""
-    text = layout.format((unit * (200_000 // len(unit) + 1))[:200_000])
+# ⏎ stands for a newline and ␣ for a space.
+HOSTILE_UNITS = """\
+1 1, 1,11, 1␣000␣ 1+ ( ((1 - $ the␣answer␣is␣ answer␣is␣5.␣ \\boxed{ # * a one␣ twenty- and␣ ⏎ ⏎Q␣ .␣ ... 1. 1:1: 1-1
+so␣the␣ ␣ 1/2␣ \\frac{1}{ { yes␣ (a)␣ option␣ sea␣ << 1e 3␣apples␣+␣ =1 5%␣of␣ !? " Q: Mr.␣
+"""
+
+
+@pytest.mark.parametrize("unit", [word.replace("⏎", "\n").replace("␣", " ") for word in HOSTILE_UNITS.split()])
+def test_time_is_linear_in_the_length(unit: str) -> None:
+    """200,000 hostile characters take under a second of processor time; a quadratic pattern would take minutes."""
+    half = (unit * (100_000 // len(unit) + 1))[:100_000]
     started = time.process_time()
-    for kind in (AnswerKind.NUMBER, AnswerKind.CHOICE):
-        extract_answer(text, kind, ["sea", "a", "b c"])
+    extract_answer(half + " the answer is " + half, AnswerKind.NUMBER)
+    extract_answer(half + half, AnswerKind.NUMBER)
+    extract_answer(half, AnswerKind.CHOICE, ["sea", "a", "b c"])
     assert time.process_time() - started < 8
 
 

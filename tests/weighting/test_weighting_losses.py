@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from math import exp
-
 import pytest
 import torch
 
-from kpodx.weighting.losses import answer_prediction_loss, mask_learning_loss, mask_ratio_loss, steer_coef
+from kpodx.weighting.losses import answer_prediction_loss, keep_share_penalty, mask_learning_loss, mask_ratio_loss
 
 
 def test_answer_prediction_loss_is_the_mean_over_prefixes() -> None:
@@ -31,8 +29,11 @@ def test_the_sum_of_both() -> None:
     assert mask_learning_loss(torch.tensor(2.0), torch.tensor(0.4), 0.5).item() == pytest.approx(2.2)
 
 
-def test_a_kept_share_above_the_target_raises_the_price_of_keeping() -> None:
-    assert steer_coef(0.5, 0.9, 0.4, 0.1) == pytest.approx(0.5 * exp(0.05))
-    assert steer_coef(0.5, 0.1, 0.4, 0.1) == pytest.approx(0.5 * exp(-0.03))
-    assert steer_coef(0.5, 0.4, 0.4, 0.1) == 0.5
-    assert steer_coef(0.5, 0.9, None, 0.1) == 0.5
+def test_the_pull_to_a_kept_share() -> None:
+    keep_prob = torch.tensor([[0.9, 0.5], [0.4, 0.7]], requires_grad=True)
+    valid = torch.tensor([[True, True], [True, False]])
+    penalty = keep_share_penalty(keep_prob, valid, 0.4)
+    assert penalty.item() == pytest.approx(0.2**2)
+    [gradient] = torch.autograd.grad(penalty, keep_prob)
+    assert gradient.tolist() == [pytest.approx([2 * 0.2 / 3] * 2), pytest.approx([2 * 0.2 / 3, 0])]
+    assert torch.autograd.grad(keep_share_penalty(keep_prob, valid, 0.9), keep_prob)[0][0, 0] < 0

@@ -1,0 +1,165 @@
+"""The embedded set: its sums are right except where they err on purpose, and splits cannot meet."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+
+from kpodx.dataset import embedded
+from kpodx.dataset.embedded import format_number, generate_questions, split_of, with_unit
+from kpodx.errors import DataError
+from kpodx.schema import AnswerKind, Question, Split
+from kpodx.text.answers import answers_equal, extract_answer
+from kpodx.text.steps import step_texts
+
+SUM = re.compile(r"([\d,.]*\d) ([-+*/]) ([\d,.]*\d) = ([\d,.]*\d)\.")
+ANSWER = re.compile(r" The answer is ([\d,.]*\d)\.\Z")
+
+
+@pytest.fixture(scope="module")
+def train() -> list[Question]:
+    return generate_questions(Split.TRAIN, 2000, seed=0, wrong_rate=0.2)
+
+
+def number(text: str) -> Fraction:
+    return Fraction(text.replace(",", ""))
+
+
+def sums(question: Question) -> list[tuple[Fraction, str, Fraction, Fraction]]:
+    found = SUM.findall(question.gold_rationales[0])
+    return [(number(a), operator, number(b), number(c)) for a, operator, b, c in found]
+
+
+def result(left: Fraction, operator: str, right: Fraction) -> Fraction:
+    return {"+": left + right, "-": left - right, "*": left * right, "/": left / right}[operator]
+
+
+def said(question: Question) -> Fraction:
+    found = ANSWER.search(question.gold_rationales[0])
+    assert found, question
+    return number(found[1])
+
+
+def test_every_step_is_one_sum_and_each_goes_on_from_the_one_before(train: list[Question]) -> None:
+    for question in train:
+        chain = sums(question)
+        assert len(chain) == question.num_steps
+        assert all(before[3] == after[0] for before, after in zip(chain, chain[1:], strict=False))
+        assert chain[-1][3] == said(question)
+        assert len(step_texts(question.gold_rationales[0])) == len(chain) + 1
+
+
+def test_right_rationales_are_exact_and_wrong_ones_err_in_one_step(train: list[Question]) -> None:
+    for question in train:
+        # A share or a percentage of an amount that is already wrong may have to be rounded to cents.
+        errors = [abs(result(a, operator, b) - c) for a, operator, b, c in sums(question)]
+        if said(question) == number(question.answer):
+            assert max(errors) == 0, question
+        else:
+            assert sum(error > Fraction(1, 100) for error in errors) == 1, question
+            assert max(errors) in (1, 2, 10), question
+
+
+def test_the_share_of_wrong_rationales_is_the_one_asked_for(train: list[Question]) -> None:
+    wrong = sum(said(q) != number(q.answer) for q in train) / len(train)
+    # Three standard errors at 2,000 are 0.027.
+    assert wrong == pytest.approx(0.2, abs=0.027)
+    for rate, expected in ((0.0, 0), (1.0, 200)):
+        questions = generate_questions(Split.TRAIN, 200, seed=3, wrong_rate=rate)
+        assert sum(said(q) != number(q.answer) for q in questions) == expected
+
+
+def test_answers_can_be_read(train: list[Question]) -> None:
+    for question in train:
+        assert question.answer_kind is AnswerKind.NUMBER
+        assert "," not in question.answer
+        assert number(question.answer) > 0
+        read = extract_answer(question.gold_rationales[0], AnswerKind.NUMBER, ())
+        right = said(question) == number(question.answer)
+        assert answers_equal(read, question.answer, AnswerKind.NUMBER) is right
+
+
+def test_no_question_of_one_split_is_in_another() -> None:
+    sets = {
+        split: {q.question for seed in (0, 1) for q in generate_questions(split, 700, seed=seed)} for split in Split
+    }
+    assert all(split_of(text) is split for split, texts in sets.items() for text in texts)
+    assert not sets[Split.TRAIN] & sets[Split.TEST]
+    assert not sets[Split.TRAIN] & sets[Split.VALIDATION]
+    assert not sets[Split.VALIDATION] & sets[Split.TEST]
+
+
+def test_texts_are_dealt_out_eighty_ten_ten() -> None:
+    shares = Counter(split_of(f"question {i}") for i in range(10_000))
+    assert [shares[s] / 10_000 for s in Split] == pytest.approx([0.8, 0.1, 0.1], abs=0.015)
+
+
+def test_the_same_arguments_give_the_same_questions() -> None:
+    def of(**changes: object) -> list[Question]:
+        return generate_questions(**({"split": Split.TEST, "count": 50, "seed": 4} | changes))  # type: ignore[arg-type]
+
+    assert of() == of() == of(count=80)[:50]
+    assert of()[0].question != of(seed=5)[0].question
+    assert [q.id for q in of(count=2)] == ["embedded-test-000000", "embedded-test-000001"]
+    assert len({q.question for q in of(count=500)}) == 500
+
+
+def test_steps_stay_in_the_range_asked_for(train: list[Question]) -> None:
+    assert {q.num_steps for q in train} == {2, 3, 4, 5}
+    assert {q.num_steps for q in generate_questions(Split.TRAIN, 50, seed=0, min_steps=3, max_steps=3)} == {3}
+
+
+@pytest.mark.parametrize(
+    ("feature", "pattern", "least"),
+    [
+        ("money", r"\$\d", 0.1),
+        ("cents", r"\$\d+\.\d\d\b", 0.02),
+        ("decimals", r"\d\.\d", 0.05),
+        ("thousands", r"\d,\d{3}", 0.02),
+        ("percent", r"\d+%", 0.03),
+        ("kilograms", r"\d kg\b", 0.05),
+        ("kilometres", r"\d km\b", 0.05),
+        ("products", r"twice|three times|four times|five times", 0.1),
+        ("shares", r"equal parts", 0.02),
+        ("sales", r"sells all", 0.01),
+        ("distractors", r"years old|It is day|The bus takes|\w+ has \d+ \w+\..* has ", 0.1),
+    ],
+)
+def test_every_kind_of_story_occurs(train: list[Question], feature: str, pattern: str, least: float) -> None:
+    share = sum(bool(re.search(pattern, q.question)) for q in train) / len(train)
+    assert least < share < 0.9, feature
+
+
+def test_rationales_are_wordy(train: list[Question]) -> None:
+    words = Counter(word for q in train for word in q.gold_rationales[0].split())
+    assert words["Okay,"] > 100
+    assert words["Indeed,"] > 100
+
+
+def test_more_questions_than_there_are_stories_are_refused_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = next(
+        s for s in (embedded._story(random.Random(i), 2) for i in range(99)) if s and split_of(s[0]) is Split.TRAIN
+    )
+    monkeypatch.setattr(embedded, "_story", lambda *_: story)
+    monkeypatch.setattr(embedded, "MOST_TRIES", 500)
+    with pytest.raises(DataError, match=r"fewer than 1,000,000 distinct train questions .* 1 were found") as caught:
+        generate_questions(Split.TRAIN, 1_000_000, seed=0)
+    assert "max_steps" in (caught.value.hint or "")
+
+
+def test_numbers_are_written_as_people_do() -> None:
+    from decimal import Decimal
+
+    assert [format_number(Decimal(t)) for t in ("1200", "12.50", "0.05", "100", "1234.5")] == [
+        "1,200",
+        "12.5",
+        "0.05",
+        "100",
+        "1,234.5",
+    ]
+    assert [with_unit(Decimal(t), "$") for t in ("2.5", "1200", "3.00")] == ["$2.50", "$1,200", "$3"]
+    assert with_unit(Decimal("3.50"), "kg") == "3.5 kg"

@@ -1,0 +1,119 @@
+"""Which completions become rationales: one case for each reason, order, limits, and both kinds of filter."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kpodx.rationales.filtering import Candidate, Limits, questions_without, sift
+from kpodx.schema import AnswerKind, Question, Split
+
+TRAIN = Question("q1", Split.TRAIN, "How many?", "18")
+TEST = Question("t1", Split.TEST, "How few?", "18")
+CHOICE = Question("c1", Split.TRAIN, "Where?", "B", AnswerKind.CHOICE, ("sea", "zoo"))
+
+
+def reasons(*candidates: Candidate, limits: Limits | None = None) -> list[str]:
+    return [rejection.reason for rejection in sift(candidates, limits or Limits(), "x").rejections]
+
+
+def test_a_right_completion_is_kept_without_its_answer_sentence() -> None:
+    outcome = sift([Candidate(TRAIN, "\nA: 9 * 2 = <<9*2=18>>18.\nThe answer is $18.\n\nQ: More?")], Limits(), "gpt")
+    (rationale,) = outcome.rationales
+    assert (rationale.text, rationale.answer, rationale.question_id, rationale.teacher) == (
+        "9 * 2 = 18.",
+        "18",
+        "q1",
+        "gpt",
+    )
+    assert (outcome.num_answers, outcome.num_correct, outcome.rejections) == (1, 1, [])
+
+
+def test_choices_are_checked_by_letter() -> None:
+    outcome = sift([Candidate(CHOICE, "It has bars. So the answer is (b) zoo.")], Limits(), "x")
+    assert [rationale.answer for rationale in outcome.rationales] == ["B"]
+
+
+def test_every_reason() -> None:
+    right = "9 * 2 = 18. The answer is 18."
+    assert reasons(Candidate(None, right, "lost")) == ["no_question"]
+    assert reasons(Candidate(TEST, right)) == ["not_train"]
+    assert reasons(Candidate(TRAIN, "  \n")) == ["empty"]
+    assert reasons(Candidate(TRAIN, "Q: What?")) == ["empty"]
+    assert reasons(Candidate(TRAIN, "The answer is 18.")) == ["empty"]
+    assert reasons(Candidate(TRAIN, "We cannot say.")) == ["unreadable_answer"]
+    assert reasons(Candidate(TRAIN, "9 * 3 = 27. The answer is 27.")) == ["wrong_answer"]
+    assert reasons(Candidate(TRAIN, right), limits=Limits(min_characters=12)) == ["too_short"]
+    assert reasons(Candidate(TRAIN, right), limits=Limits(max_characters=10)) == ["too_long"]
+    assert reasons(Candidate(TRAIN, right), limits=Limits(min_characters=11, max_characters=11)) == []
+    assert reasons(Candidate(TRAIN, right), Candidate(TRAIN, "A: " + right)) == ["duplicate"]
+    other = Candidate(TRAIN, "6 * 3 = 18. The answer is 18.")
+    assert reasons(Candidate(TRAIN, right), other, limits=Limits(max_per_question=1)) == ["over_limit"]
+
+
+def test_a_rejection_tells_what_was_read() -> None:
+    (rejection,) = sift([Candidate(TRAIN, "x" * 300 + " is 27. The answer is 27.")], Limits(), "x").rejections
+    assert (rejection.question_id, rejection.answer, rejection.excerpt) == ("q1", "27", "x" * 200)
+
+
+def test_trusted_reasoning_without_answer_is_right_but_with_a_wrong_one_is_not() -> None:
+    outcome = sift(
+        [
+            Candidate(TRAIN, "9 * 2 = 20, roughly.", is_trusted=True),
+            Candidate(TRAIN, "9 * 2 = 20. The answer is 20.", is_trusted=True),
+        ],
+        Limits(),
+        "gold",
+    )
+    assert [rationale.text for rationale in outcome.rationales] == ["9 * 2 = 20, roughly."]
+    assert [rejection.reason for rejection in outcome.rejections] == ["wrong_answer"]
+
+
+def test_without_the_filter_a_wrong_rationale_argues_for_its_own_answer() -> None:
+    limits = Limits(only_correct=False)
+    outcome = sift(
+        [
+            Candidate(TRAIN, "9 * 3 = 27. The answer is 27."),
+            Candidate(TRAIN, "We cannot say. The answer is unknown."),
+            Candidate(TRAIN, "9 * 2 = 18. The answer is 18.00."),
+        ],
+        limits,
+        "x",
+    )
+    assert [rationale.answer for rationale in outcome.rationales] == ["27", "18", "18"]
+    assert (outcome.num_answers, outcome.num_correct) == (3, 1)
+
+
+def test_ids_do_not_depend_on_what_else_is_kept() -> None:
+    first, second = (Candidate(TRAIN, f"{a} + {18 - a} = 18. The answer is 18.") for a in (3, 4))
+    alone = sift([second], Limits(), "x").rationales
+    both = sift([first, second], Limits(), "x").rationales
+    assert both[1] == alone[0]
+    assert both[0].id != both[1].id
+
+
+def test_questions_without() -> None:
+    kept = sift([Candidate(TRAIN, "9 * 2 = 18. The answer is 18.")], Limits(), "x").rationales
+    assert questions_without([TRAIN, TEST, CHOICE], kept) == 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([TRAIN, TEST, CHOICE, None]), st.text("12 .x\n", max_size=12), st.integers(17, 19))
+    ),
+    st.booleans(),
+    st.integers(1, 3),
+)
+def test_every_completion_is_kept_or_rejected_once(
+    rows: list[tuple[Question | None, str, int]], only_correct: bool, limit: int
+) -> None:
+    candidates = [Candidate(question, f"{text} The answer is {answer}.") for question, text, answer in rows]
+    outcome = sift(candidates, Limits(only_correct, limit), "x")
+    assert len(outcome.rationales) + len(outcome.rejections) == len(candidates)
+    assert len({rationale.id for rationale in outcome.rationales}) == len(outcome.rationales)
+    assert all(rationale.question_id in ("q1", "c1") and rationale.text for rationale in outcome.rationales)
+    for question in ("q1", "c1"):
+        assert sum(rationale.question_id == question for rationale in outcome.rationales) <= limit
+    if only_correct:
+        assert all(rationale.answer in ("18", "B") for rationale in outcome.rationales)

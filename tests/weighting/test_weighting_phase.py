@@ -1,0 +1,148 @@
+"""The phase from artifacts to artifacts on a tiny student."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from phase_inputs import Notes, context_for, write_inputs
+from tiny_models import t5_tokenizer
+
+from kpodx import artifacts
+from kpodx.errors import WeightingError
+from kpodx.modeling.loading import load_tokenizer
+from kpodx.modeling.tokenization import check_token_weights, encode_continuations, tokenize_rationales, tokenizer_hash
+from kpodx.runtime import PhaseContext, derive_seed
+from kpodx.schema import Rationale, TokenWeights
+from kpodx.weighting import phase
+from kpodx.weighting.config import WeightingConfig
+
+SHORT: dict[str, Any] = {
+    "warmup_updates": 2,
+    "random_mask_updates": 2,
+    "mask_updates": 4,
+    "batch_size": 4,
+    "num_prefixes": 2,
+    "min_rationale_gain": -100.0,
+    "checkpoint_every": 3,
+    "min_keep_share": 0.0,
+    "max_keep_share": 1.0,
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weighting") / "in"
+    write_inputs(folder)
+    return folder
+
+
+def context(inputs: Path, student: Path, out: str, **changes: Any) -> PhaseContext:
+    return context_for(inputs, student, out, weighting=WeightingConfig(**(SHORT | changes)))
+
+
+@pytest.mark.parametrize("family", ["t5", "llama"])
+def test_every_token_gets_a_weight(inputs: Path, tiny_t5: Path, tiny_llama: Path, family: str) -> None:
+    student = tiny_t5 if family == "t5" else tiny_llama
+    ctx = context(inputs, student, f"out-{family}")
+    summary = phase.run(ctx)
+    weights, tokenizer = artifacts.load_token_weights(ctx.output), load_tokenizer(str(student))
+    rationales = artifacts.load_rationales(inputs / "rationales")
+    tokenized = tokenize_rationales(tokenizer, rationales, artifacts.load_questions(inputs / "dataset"))
+    check_token_weights(weights, tokenized, tokenizer)
+    assert summary["num_tokens"] == len(weights.token_weight) == sum(len(i.rationale_ids) for i in tokenized)
+    assert 0 < weights.token_weight.min() < weights.token_weight.max() < 1
+    assert {"all", "none", "learnt", "random", "beats_random"} <= set(summary["masks"])  # type: ignore[call-overload]
+    assert "digit" in summary["token_types"]  # type: ignore[operator]
+    assert sorted(p.name for p in ctx.output.iterdir()) == ["findings.json", "token_weights.safetensors"]
+    assert isinstance(ctx.progress, Notes)
+    assert "off the held-out answer loss" in ctx.progress.lines[0]
+
+
+def test_a_predictor_of_another_vocabulary(inputs: Path, tiny_t5: Path, tiny_llama: Path) -> None:
+    ctx = context(inputs, tiny_llama, "out-mixed", predictor=str(tiny_t5))
+    phase.run(ctx)
+    weights = artifacts.load_token_weights(ctx.output)
+    assert weights.tokenizer_hash == tokenizer_hash(load_tokenizer(str(tiny_llama)))
+
+
+def test_a_killed_phase_goes_on_to_the_same_weights(
+    inputs: Path, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, halves = context(inputs, tiny_t5, "out-whole"), context(inputs, tiny_t5, "out-halves")
+    phase.run(whole)
+
+    def killed(items: Any, *, total: int, description: str, done: int = 0) -> Iterator[Any]:
+        for item in items:
+            if description == "Mask learning" and item == 7:
+                raise KeyboardInterrupt
+            yield item
+
+    with monkeypatch.context() as patch:
+        patch.setattr(halves.progress, "track", killed)
+        with pytest.raises(KeyboardInterrupt):
+            phase.run(halves)
+    assert [p.name for p in halves.output.iterdir()] == [phase.CHECKPOINT]
+    phase.run(halves)
+    for name in ("token_weights.safetensors", "findings.json"):
+        assert (whole.output / name).read_bytes() == (halves.output / name).read_bytes()
+
+
+def test_no_gain_and_collapse_stop_the_phase(inputs: Path, tiny_t5: Path) -> None:
+    with pytest.raises(WeightingError, match="cannot use rationales"):
+        phase.run(context(inputs, tiny_t5, "out-gain", min_rationale_gain=50.0))
+    with pytest.raises(WeightingError, match="collapsed: nearly everything is masked"):
+        phase.run(context(inputs, tiny_t5, "out-masked", min_keep_share=0.99))
+    assert not (inputs.parent / "out-masked" / "token_weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_mask_no_better_than_chance_is_told(
+    inputs: Path, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch, beats: bool
+) -> None:
+    honest = phase.report
+    monkeypatch.setattr(phase, "report", lambda readings: honest(readings) | {"beats_random": beats})
+    ctx = context(inputs, tiny_t5, f"out-beats-{beats}")
+    phase.run(ctx)
+    assert isinstance(ctx.progress, Notes)
+    assert any("WARNING" in line and "no signal" in line for line in ctx.progress.lines) is not beats
+
+
+def test_all_rationales_of_a_question_are_held_out_together() -> None:
+    rationales = [Rationale(f"{q}/{i}", f"q{q}", "x", "1", "t") for q in range(200) for i in range(3)]
+    fit, held = phase._hold_out(rationales, 0.2, 5)
+    assert sorted([*fit, *held]) == list(range(600))
+    assert not {rationales[i].question_id for i in fit} & {rationales[i].question_id for i in held}
+    assert 0.1 < len(held) / 600 < 0.3
+    assert phase._hold_out(rationales, 0.2, 5) == (fit, held)
+
+
+@pytest.mark.parametrize("fraction", [1e-9, 1 - 1e-9])
+def test_few_questions_are_still_parted(fraction: float) -> None:
+    rationales = [Rationale(f"{q}/{i}", f"q{q}", "x", "1", "t") for q in range(3) for i in range(2)]
+    assert phase._hold_out(rationales, fraction, 0) == ([2, 3, 4, 5], [0, 1])
+    assert phase._hold_out(rationales[:2], fraction, 0) == ([0, 1], [0, 1])
+    assert derive_seed("heldout", 0, "q0") >= 0
+
+
+def weights_of(text: str, weight_of: dict[str, float]) -> tuple[TokenWeights, list[Rationale]]:
+    [(_, spans)] = encode_continuations(t5_tokenizer(), [text])
+    weight = np.array([weight_of.get(text[a:b].strip(), 0.5) for a, b in spans], dtype=np.float32)
+    return TokenWeights(("r",), np.array([0, len(weight)]), weight, "h"), [Rationale("r", "q", text, "1", "t")]
+
+
+def test_mean_weights_of_each_type_by_hand() -> None:
+    weights, rationales = weights_of("so 3 + 4 = 7", {"3": 0.75, "4": 0.75, "7": 0.75, "+": 0.5, "=": 1.0, "so": 0.25})
+    table = phase.weights_by_type(weights, rationales, t5_tokenizer())
+    assert table["digit"] == {"mean": 0.75, "count": 3}
+    assert table["operator"] == {"mean": 0.75, "count": 2}
+    assert table["function_word"] == {"mean": 0.25, "count": 1}
+    assert table["keypoints_over_function_words"] == 1.0
+
+
+def test_types_that_do_not_occur_are_left_out() -> None:
+    weights, rationales = weights_of("Tom apples", {})
+    assert phase.weights_by_type(weights, rationales, t5_tokenizer()) == {"other_word": {"mean": 0.5, "count": 2}}
