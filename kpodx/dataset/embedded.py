@@ -208,8 +208,8 @@ SETTINGS: tuple[Setting, ...] = (
             lambda r, n, t, v: _take(
                 r, n, t, v, "$", ("spends {0} on food", "pays {0} for a shirt", "gives {0} to a friend")
             ),
-            lambda r, n, t, v: _times(r, n, v, "$"),
-            lambda r, n, t, v: _percent_off(r, n, v, "$"),
+            lambda r, n, _, v: _times(r, n, v, "$"),
+            lambda r, n, _, v: _percent_off(r, n, v, "$"),
         ),
     ),
     Setting(
@@ -219,8 +219,8 @@ SETTINGS: tuple[Setting, ...] = (
         (
             lambda r, n, t, v: _add(r, n, t, v, "kg", ("buys {0} more", "gets {0} from the farm")),
             lambda r, n, t, v: _take(r, n, t, v, "kg", ("sells {0}", "uses {0}", "throws away {0}")),
-            lambda r, n, t, v: _times(r, n, v, "kg"),
-            lambda r, n, t, v: _share(r, n, v, "kg"),
+            lambda r, n, _, v: _times(r, n, v, "kg"),
+            lambda r, n, _, v: _share(r, n, v, "kg"),
         ),
     ),
     Setting(
@@ -231,7 +231,7 @@ SETTINGS: tuple[Setting, ...] = (
             lambda r, n, t, v: _add(
                 r, n, t, v, "km", ("goes {0} more on foot", "goes {0} more after lunch", "drives {0} more")
             ),
-            lambda r, n, t, v: _times(r, n, v, "km"),
+            lambda r, n, _, v: _times(r, n, v, "km"),
         ),
     ),
 )

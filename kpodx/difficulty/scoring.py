@@ -17,7 +17,6 @@ from kpodx.modeling.tokenization import TokenizedRationale
 from kpodx.runtime import Progress
 
 
-@torch.inference_mode()
 def rationale_nll(
     model: Model, family: ModelFamily, items: Sequence[TokenizedRationale], *, batch_size: int, dtype: torch.dtype
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
@@ -39,7 +38,8 @@ def rationale_nll(
         batch = to_device(
             collate([build_example(items[i], None, 0, family, row=i) for i in rows], family), model.device
         )
-        with autocast(model.device, dtype):
+        # Around the forward pass alone: a decorator would hold for the caller too while a generator waits.
+        with torch.inference_mode(), autocast(model.device, dtype):
             nll = token_nll(model, batch, encoder_decoder=family.encoder_decoder).float().cpu().numpy()
         for place, row in enumerate(rows):
             skip = 0 if family.encoder_decoder else len(items[row].prompt_ids) + (family.bos_id is not None)

@@ -148,7 +148,7 @@ class MaskLearner:
         loss = prediction
         if part == "mask" and learnt.any():
             kept = mask_ratio_loss(keep[learnt], batch.student_valid[learnt])
-            # L_p is a mean over all rows, of which the module made only some: L_m counts as many, so that α means the same for any share.
+            # L_p is a mean over all rows, and the module made only some of them: counted alike, α means the same for any share.
             loss = mask_learning_loss(prediction, kept * learnt.float().mean(), self.mask_ratio_coef)
             if self.target_keep_share is not None:
                 penalty = keep_share_penalty(torch.sigmoid(logit), batch.student_valid, self.target_keep_share)

@@ -6,6 +6,7 @@ import random
 import re
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_every_step_is_one_sum_and_each_goes_on_from_the_one_before(train: list[
     for question in train:
         chain = sums(question)
         assert len(chain) == question.num_steps
-        assert all(before[3] == after[0] for before, after in zip(chain, chain[1:], strict=False))
+        assert all(before[3] == after[0] for before, after in pairwise(chain))
         assert chain[-1][3] == said(question)
         assert len(step_texts(question.gold_rationales[0])) == len(chain) + 1
 

@@ -13,7 +13,7 @@ from kpodx.difficulty.steps import normalised_weights, step_difficulties
 
 NLL = np.array([1.0, 3.0, 2.0, 0.5], dtype=np.float32)
 WEIGHT = np.array([0.9, 0.1, 0.5, 0.5], dtype=np.float32)
-WEIGHTS = st.lists(st.floats(0.01, 0.99, width=32), min_size=1, max_size=20)
+WEIGHTS = st.lists(st.floats(0.015625, 0.984375, width=32), min_size=1, max_size=20)
 
 
 def test_step_difficulty_by_hand() -> None:

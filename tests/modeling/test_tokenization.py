@@ -252,7 +252,7 @@ def test_lengths_are_checked_to_the_token(encoder_decoder: bool, max_input: int,
 
 
 def test_only_the_first_long_rationales_are_shown() -> None:
-    with pytest.raises(ModelError, match="7 of 7 .* and 2 more"):
+    with pytest.raises(ModelError, match=r"7 of 7 .* and 2 more"):
         check_lengths(
             [sized(f"r{i}", 9, 9, 9) for i in range(7)], max_input_tokens=8, max_target_tokens=8, encoder_decoder=True
         )
