@@ -24,7 +24,6 @@ GOODS = ("rice", "flour", "sand", "corn")
 FILLERS = ("Well", "Okay", "Now", "Next", "Alright", "Then", "So", "Indeed", "First of all", "Let us see")
 LINKS = ("so that makes", "which gives", "and that gives us", "so now it is", "and we get")
 WRONG_RATE = 0.06
-DISTRACTOR_RATE = 0.35
 MOST_TRIES = 200_000
 """Stories drawn in a row without a new question before the set is taken to be exhausted (a few seconds)."""
 
@@ -237,6 +236,28 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Level:
+    """How hard the stories are: their settings, the largest quantity, and the share with a sentence that does not matter."""
+
+    settings: tuple[Setting, ...]
+    largest: int
+    distractor_rate: float
+
+
+def _start_few(rng: random.Random, name: str, thing: str) -> tuple[str, Decimal]:
+    value = _pick(rng, 4, 30)
+    return f"{name} has {with_unit(value, thing)}.", value
+
+
+LEVELS = {
+    "basic": Level((Setting(_start_few, SETTINGS[0].ask, ITEMS, SETTINGS[0].changes[:3]),), 99, 0.0),
+    "full": Level(SETTINGS, 9999, 0.35),
+}
+"""basic: whole things added, taken away and multiplied, below 100. full: also money, weights and distances, decimals, thousands, shares,
+percentages, prices and sentences that do not matter."""
+
+
 def _distractor(rng: random.Random, name: str) -> str:
     other = rng.choice([n for n in NAMES if n != name])
     number = format_number(_pick(rng, 2, 60))
@@ -251,9 +272,9 @@ def _distractor(rng: random.Random, name: str) -> str:
     )
 
 
-def _story(rng: random.Random, num_steps: int) -> tuple[str, Decimal, list[Change]] | None:
+def draw_story(rng: random.Random, num_steps: int, level: Level) -> tuple[str, Decimal, list[Change]] | None:
     """A question text, its first quantity and its changes; None where the drawn changes do not fit each other."""
-    setting = rng.choice(SETTINGS)
+    setting = rng.choice(level.settings)
     name, thing = rng.choice(NAMES), rng.choice(setting.things)
     opening, value = setting.start(rng, name, thing)
     sentences, changes, start = [opening], [], value
@@ -261,7 +282,7 @@ def _story(rng: random.Random, num_steps: int) -> tuple[str, Decimal, list[Chang
     for number in range(num_steps):
         sells = setting is SETTINGS[0] and number == num_steps - 1 and rng.random() < 0.4
         change = _sell(rng, name, thing, value) if sells else rng.choice(setting.changes)(rng, name, thing, value)
-        if change is None or change.result <= 0 or change.result >= 10_000 or (change.result * 100) % 1:
+        if change is None or change.result <= 0 or change.result > level.largest or (change.result * 100) % 1:
             return None
         if change.unit not in ("$", "kg") and change.result % 1:
             return None
@@ -270,7 +291,7 @@ def _story(rng: random.Random, num_steps: int) -> tuple[str, Decimal, list[Chang
         sentences.append(change.sentence)
         changes.append(change)
         value = change.result
-    if rng.random() < DISTRACTOR_RATE:
+    if rng.random() < level.distractor_rate:
         sentences.insert(rng.randrange(1, len(sentences) + 1), _distractor(rng, name))
     return " ".join([*sentences, ask]), start, changes
 
@@ -302,7 +323,14 @@ def _apply(value: Decimal, change: Change) -> Decimal:
 
 
 def generate_questions(
-    split: Split, count: int, *, seed: int, min_steps: int = 2, max_steps: int = 5, wrong_rate: float = WRONG_RATE
+    split: Split,
+    count: int,
+    *,
+    seed: int,
+    min_steps: int = 2,
+    max_steps: int = 5,
+    level: str = "full",
+    wrong_rate: float = WRONG_RATE,
 ) -> list[Question]:
     """Generate `count` distinct questions of one split; the same arguments give the same questions.
 
@@ -312,6 +340,7 @@ def generate_questions(
         seed: seed of the stories.
         min_steps: least number of reasoning steps.
         max_steps: largest number of reasoning steps.
+        level: a key of `LEVELS`.
         wrong_rate: share of rationales that err on purpose, in [0, 1].
 
     Raises:
@@ -329,9 +358,9 @@ def generate_questions(
             raise DataError(
                 f"The stories have fewer than {count:,} distinct {split.value} questions of {min_steps} to {max_steps} steps; "
                 f"{len(questions):,} were found.",
-                hint="Ask for fewer questions, or raise dataset.embedded.max_steps.",
+                hint="Ask for fewer questions, raise dataset.embedded.max_steps, or use level full.",
             )
-        story = _story(rng, rng.randint(min_steps, max_steps))
+        story = draw_story(rng, rng.randint(min_steps, max_steps), LEVELS[level])
         if story is None:
             continue
         text, start, changes = story

@@ -76,11 +76,17 @@ def build_questions(config: DatasetConfig) -> tuple[list[Question], dict[str, in
 def _generate(config: EmbeddedConfig) -> list[Question]:
     from kpodx.dataset.embedded import generate_questions
 
-    steps = {"min_steps": config.min_steps, "max_steps": config.max_steps}
     return [
         question
         for split in Split
-        for question in generate_questions(split, config.of(split), seed=config.seed, **steps)
+        for question in generate_questions(
+            split,
+            config.of(split),
+            seed=config.seed,
+            min_steps=config.min_steps,
+            max_steps=config.max_steps,
+            level=config.level,
+        )
     ]
 
 

@@ -56,13 +56,21 @@ def make_tokenizer(folder: Path, texts: list[str]) -> T5TokenizerFast:
         for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0])):
             proto.pieces.add(piece=f"▁{word}", score=math.log(count / total))
         known = {piece.piece for piece in proto.pieces}
-        for character in ["▁", *(f"▁{mark}" for mark in "$+-*/="), *string.digits, *string.punctuation, *string.ascii_letters]:
+        for character in [
+            "▁",
+            *(f"▁{mark}" for mark in "$+-*/="),
+            *string.digits,
+            *string.punctuation,
+            *string.ascii_letters,
+        ]:
             if character not in known:
                 proto.pieces.add(piece=character, score=-15.0)
         proto.trainer_spec.vocab_size = len(proto.pieces)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "spiece.model").write_bytes(proto.SerializeToString())
-    tokenizer = T5TokenizerFast(vocab_file=str(folder / "spiece.model"), extra_ids=0, add_prefix_space=True, legacy=True)
+    tokenizer = T5TokenizerFast(
+        vocab_file=str(folder / "spiece.model"), extra_ids=0, add_prefix_space=True, legacy=True
+    )
     tokenizer.save_pretrained(folder)
     # With this setting kept, every later load would convert the SentencePiece file again; tokenizer.json already has it.
     settings = folder / "tokenizer_config.json"
@@ -71,42 +79,36 @@ def make_tokenizer(folder: Path, texts: list[str]) -> T5TokenizerFast:
     return tokenizer
 
 
-def single_sums(rng: random.Random, count: int) -> list[tuple[Question, Rationale]]:
-    """Single sums with the numbers that occur inside longer train stories."""
-    pairs = []
-    while len(pairs) < count:
-        story = embedded._story(rng, rng.randint(2, 5))
+def single_sums(rng: random.Random, count: int, level: str) -> list[tuple[Question, Rationale]]:
+    """One to three separate sums in a row, with the numbers that occur inside longer train stories; the answer is the last one's."""
+    pool: list[tuple[str, str]] = []
+    while len(pool) < 2 * count:
+        story = embedded.draw_story(rng, rng.randint(2, 5), embedded.LEVELS[level])
         if story is None or embedded.split_of(story[0]) is not Split.TRAIN:
             continue
         _, value, changes = story
         for change in changes:
-            left, right = embedded.format_number(value), embedded.format_number(change.operand)
-            result = embedded.format_number(change.result)
-            name = f"sum-{len(pairs)}"
-            question = Question(name, Split.TRAIN, f"{left} {change.operator} {right}", result)
-            pairs.append(
-                (question, Rationale(name, name, f"{left} {change.operator} {right} = {result}.", result, "embedded"))
-            )
+            task = f"{embedded.format_number(value)} {change.operator} {embedded.format_number(change.operand)}"
+            pool.append((task, embedded.format_number(change.result)))
             value = change.result
-    return pairs[:count]
+    rng.shuffle(pool)
+    pairs = []
+    for number in range(count):
+        row = [pool.pop() for _ in range(rng.randint(1, min(3, len(pool) - (count - number) + 1)))]
+        name, answer = f"sum-{number}", row[-1][1]
+        question = Question(name, Split.TRAIN, " and ".join(task for task, _ in row), answer)
+        text = " ".join(f"{task} = {result}." for task, result in row)
+        pairs.append((question, Rationale(name, name, text, answer, "embedded")))
+    return pairs
 
 
-def single_steps(count: int, seed: int) -> list[tuple[Question, Rationale]]:
+def single_steps(count: int, seed: int, level: str) -> list[tuple[Question, Rationale]]:
     """Stories of one step with their rationale."""
-    questions = embedded.generate_questions(Split.TRAIN, count, seed=seed, min_steps=1, max_steps=1, wrong_rate=0.0)
-    return [
-        (
-            q,
-            Rationale(
-                q.id,
-                q.id,
-                q.gold_rationales[0].rsplit(" The answer is", 1)[0],
-                embedded.format_number(embedded.Decimal(q.answer)),
-                "embedded",
-            ),
-        )
-        for q in questions
-    ]
+    questions = embedded.generate_questions(
+        Split.TRAIN, count, seed=seed, min_steps=1, max_steps=1, level=level, wrong_rate=0.0
+    )
+    texts = [question.gold_rationales[0].rsplit(" The answer is", 1)[0] for question in questions]
+    return [(q, Rationale(q.id, q.id, text, q.answer, "embedded")) for q, text in zip(questions, texts, strict=True)]
 
 
 def train(model: T5ForConditionalGeneration, tokenizer: T5TokenizerFast, arguments: argparse.Namespace) -> None:
@@ -119,7 +121,8 @@ def train(model: T5ForConditionalGeneration, tokenizer: T5TokenizerFast, argumen
     update, epoch, begun = 0, 0, time.perf_counter()
     while update < arguments.updates:
         rng = random.Random(arguments.seed * 1000 + epoch)
-        pairs = single_sums(rng, 12_000) + single_steps(12_000, seed=arguments.seed * 1000 + epoch)
+        pairs = single_sums(rng, 8000, arguments.level)
+        pairs += single_steps(2000, arguments.seed * 1000 + epoch, arguments.level)
         items = tokenize_rationales(tokenizer, [r for _, r in pairs], [q for q, _ in pairs])
         # Every third one is given its step and says the answer only: the student learns to read a step as well as to write one.
         given = [len(item.rationale_ids) if row % 3 == 0 else 0 for row, item in enumerate(items)]
@@ -149,11 +152,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--updates", type=int, default=2400)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--updates", type=int, default=4000)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--level", choices=embedded.LEVELS, default="basic")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)

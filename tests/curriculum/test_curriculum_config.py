@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kpodx.config import build_config
+from kpodx.config import build_config, path_settings
 from kpodx.curriculum.config import CurriculumConfig
 from kpodx.errors import ConfigError
 
@@ -34,8 +34,8 @@ def test_glove_needs_a_file_and_names_it_for_hashing() -> None:
     with pytest.raises(ConfigError, match="glove_path"):
         build_config(CurriculumConfig, {"question_vectors": "glove"})
     config = build_config(CurriculumConfig, {"question_vectors": "glove", "glove_path": "vectors.txt"})
-    assert list(config.paths()) == [("glove_path", "vectors.txt")]
-    assert list(CurriculumConfig().paths()) == []
+    assert list(path_settings(config)) == [("glove_path", "vectors.txt")]
+    assert list(path_settings(CurriculumConfig())) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kpodx.config import build_config, resolve_paths
+from kpodx.config import build_config, path_settings, resolve_paths
 from kpodx.dataset.config import DatasetConfig
 from kpodx.errors import ConfigError
 from kpodx.schema import Split
@@ -61,7 +61,7 @@ def test_paths_are_found_and_made_absolute_and_hub_split_names_are_not(tmp_path:
         files={"train": ["a.jsonl", "b.jsonl"], "test": "t.jsonl"}, split_ids={"file": "i.json", "set": "S"}
     )
     resolved = resolve_paths(written, lambda key: tmp_path)
-    assert list(resolved.paths()) == [
+    assert list(path_settings(resolved)) == [
         ("files.train", str(tmp_path / "a.jsonl")),
         ("files.train", str(tmp_path / "b.jsonl")),
         ("files.test", str(tmp_path / "t.jsonl")),
@@ -70,5 +70,5 @@ def test_paths_are_found_and_made_absolute_and_hub_split_names_are_not(tmp_path:
     assert resolved.files is not None
     assert resolved.files.of(Split.TRAIN) == (str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"))
     assert resolved.files.of(Split.VALIDATION) == ()
-    assert list(config(hub={"id": "openai/gsm8k", "train": "train"}).paths()) == []
-    assert list(config(hub={"folder": "gsm8k", "train": "train"}).paths()) == [("hub.folder", "gsm8k")]
+    assert list(path_settings(config(hub={"id": "openai/gsm8k", "train": "train"}))) == []
+    assert list(path_settings(config(hub={"folder": "gsm8k", "train": "train"}))) == [("hub.folder", "gsm8k")]

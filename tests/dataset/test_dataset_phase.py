@@ -169,7 +169,7 @@ def test_embedded_questions_are_generated_in_the_numbers_asked_for(tmp_path: Pat
 def test_the_generator_is_given_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def generate(split: Split, count: int, **settings: int) -> Iterator[Question]:
+    def generate(split: Split, count: int, **settings: object) -> Iterator[Question]:
         calls.append((split, count, settings))
         return iter([Question(f"{split}-{n}", split, f"{split} {n}?", "1") for n in range(count)])
 
@@ -179,7 +179,7 @@ def test_the_generator_is_given_the_settings(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert counts(questions) == [2, 0, 1]
     assert calls == [
-        (split, count, {"seed": 9, "min_steps": 2, "max_steps": 4})
+        (split, count, {"seed": 9, "min_steps": 2, "max_steps": 4, "level": "full"})
         for split, count in ((Split.TRAIN, 2), (Split.VALIDATION, 0), (Split.TEST, 1))
     ]
 
