@@ -61,7 +61,9 @@ def row(method: str, documents: list[dict]) -> dict:
 def show(rows: list[dict]) -> None:
     """The rows as a Markdown table."""
     steps = list(rows[0]["by_steps"])
-    print(f"| method | accuracy, mean ± sd | each seed | {' | '.join(f'{s} steps' for s in steps)} | updates | target tokens | seconds |")
+    print(
+        f"| method | accuracy, mean ± sd | each seed | {' | '.join(f'{s} steps' for s in steps)} | updates | target tokens | seconds |"
+    )
     print("|---" * (6 + len(steps)) + "|")
     for r in rows:
         seeds = " ".join(f"{100 * a:.1f}" for a in r["accuracies"])

@@ -19,12 +19,23 @@ PHASES = ("dataset", "rationales", "weighting", "difficulty", "curriculum", "dis
 
 def run_phase(phase: str, recipe: str, run: Path, settings: list[str]) -> dict[str, object]:
     """Run one phase through the command line; its wall time in seconds and peak resident memory in MiB, imports included."""
-    command = [sys.executable, "-m", "kpodx", "distill", recipe, *settings, "--run", str(run), "--from", phase, "--to", phase]
+    command = [
+        sys.executable,
+        "-m",
+        "kpodx",
+        "distill",
+        recipe,
+        *settings,
+        "--run",
+        str(run),
+        "--from",
+        phase,
+        "--to",
+        phase,
+    ]
     before = set(run.glob(f"{phase}/*/done.json"))
     begun = time.perf_counter()
-    child = os.posix_spawn(
-        sys.executable, command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)]
-    )
+    child = os.posix_spawn(sys.executable, command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
     _, status, usage = os.wait4(child, 0)
     seconds = time.perf_counter() - begun
     if status:

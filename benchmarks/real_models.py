@@ -3,8 +3,8 @@
     python benchmarks/real_models.py flan-t5-small --output build/flan-t5-small
     python benchmarks/real_models.py stories260K --output build/stories260K
 
-`flan-t5-small` has the exact shape and the real tokenizer of google/flan-t5-small, but *random* weights: it shows the path and the cost, not
-what the model can do. `stories260K` is a real pretrained Llama of 260 thousand parameters (karpathy/tinyllamas).
+`flan-t5-small` has the exact shape and the real tokenizer of google/flan-t5-small, but *random* weights: it shows the path and the cost,
+not what the model can do. `stories260K` is a real pretrained Llama of 260 thousand parameters (karpathy/tinyllamas).
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, LlamaTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -108,7 +115,9 @@ def make_stories260k(folder: Path, data: Path = DATA) -> Path:
     assert set(missing) <= {"lm_head.weight"}, missing
     model.tie_weights()
     model.save_pretrained(folder)
-    LlamaTokenizerFast(vocab_file=str(source / "tok512.model"), legacy=True, add_prefix_space=True).save_pretrained(folder)
+    LlamaTokenizerFast(vocab_file=str(source / "tok512.model"), legacy=True, add_prefix_space=True).save_pretrained(
+        folder
+    )
     return folder
 
 

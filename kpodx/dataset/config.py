@@ -84,7 +84,7 @@ class EmbeddedConfig(Config):
     max_steps: int = Field(default=5, ge=1, le=12)
     """Largest number of reasoning steps in a question."""
     level: Literal["basic", "full"] = "full"
-    """basic: things added, taken away and multiplied, below 100; full: also money, decimals, thousands, shares, percentages, distractors."""
+    """basic: things added, taken away and multiplied, below 100; full: also money, decimals, thousands, percentages, distractors."""
     seed: int = Field(default=0, ge=0)
     """Seed of the generator."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -225,6 +226,9 @@ def _arguments(
             f"distillation.loggers names {', '.join(missing)}, which transformers cannot use here; it has {', '.join(available)}.",
             hint="Install its package (tensorboard: `pip install 'kpodx[tracking]'`), or take it out of the recipe.",
         )
+    # TrainingArguments tells accelerate both through the environment, but takes neither back for the next run in this process.
+    if not config.torch_compile:
+        os.environ.pop("ACCELERATE_DYNAMO_BACKEND", None)
     try:
         arguments = TrainingArguments(
             output_dir=str(output),

@@ -134,6 +134,14 @@ def test_every_kind_of_story_occurs(train: list[Question], feature: str, pattern
     assert least < share < 0.9, feature
 
 
+def test_the_basic_level_stays_with_whole_numbers_below_a_hundred() -> None:
+    for question in generate_questions(Split.TRAIN, 300, seed=0, level="basic", wrong_rate=0.0):
+        numbers = [n for a, _, b, c in sums(question) for n in (a, b, c)]
+        assert all(n.denominator == 1 and 0 < n < 100 for n in numbers), question
+        assert all(result(a, operator, b) == c and operator != "/" for a, operator, b, c in sums(question))
+        assert not re.search(r"[$%.]\d|\d[.,]\d|years old|It is day|The bus takes", question.question)
+
+
 def test_rationales_are_wordy(train: list[Question]) -> None:
     words = Counter(word for q in train for word in q.gold_rationales[0].split())
     assert words["Okay,"] > 100
@@ -141,7 +149,7 @@ def test_rationales_are_wordy(train: list[Question]) -> None:
 
 
 def test_more_questions_than_there_are_stories_are_refused_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    tell, told = embedded._story, []
+    tell, told = embedded.draw_story, []
 
     def always_the_first(*arguments: object, **settings: object) -> object:
         story = told[0] if told else tell(*arguments, **settings)  # type: ignore[arg-type]
@@ -149,7 +157,7 @@ def test_more_questions_than_there_are_stories_are_refused_soon(monkeypatch: pyt
             told.append(story)
         return story
 
-    monkeypatch.setattr(embedded, "_story", always_the_first)
+    monkeypatch.setattr(embedded, "draw_story", always_the_first)
     monkeypatch.setattr(embedded, "MOST_TRIES", 500)
     with pytest.raises(DataError, match=r"fewer than 1,000,000 distinct train questions .* 1 were found") as caught:
         generate_questions(Split.TRAIN, 1_000_000, seed=0)

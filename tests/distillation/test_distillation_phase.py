@@ -125,6 +125,15 @@ def test_bfloat16_trains_float32_parameters(inputs: Path, tmp_path: Path) -> Non
     assert {p.dtype for p in student_of(tmp_path).values()} == {torch.float32}
 
 
+def test_a_float32_run_after_a_bfloat16_one_is_float32(t5: Path, tmp_path: Path) -> None:
+    """The Trainer leaves the number format in the environment, where the next run of the same process finds it."""
+    run(context_for(t5, tmp_path / "first", epochs=1))
+    run(context_for(t5, tmp_path / "bfloat16", epochs=1, dtype="bfloat16"))
+    run(context_for(t5, tmp_path / "second", epochs=1))
+    assert equal(student_of(tmp_path / "first"), student_of(tmp_path / "second"))
+    assert not equal(student_of(tmp_path / "first"), student_of(tmp_path / "bfloat16"))
+
+
 def test_wo_of_t5_computes_in_float32_when_training_in_bfloat16(
     t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,10 @@
 """Make the quickstart's starting student: a T5 of half a million parameters that knows the stories' words and single sums, and no more.
 
-    python recipes/quickstart-student/make_student.py --output recipes/quickstart-student
+    python recipes/make_quickstart_student.py --output recipes/quickstart-student
 
-It trains a SentencePiece vocabulary (digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train*
-stories of the embedded set: single sums, and stories with a single step. Every third is given with its step in the input, so that only the answer is to be said. It never sees a story with two steps or more, nor a test question.
+It trains a vocabulary (whole words, digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train* stories
+of the embedded set: single sums, up to three separate ones in a row, and stories with a single step. Every third example has its step in
+the input, so that only the answer is to be said. It never sees a story with two steps or more, nor a test question.
 """
 
 from __future__ import annotations
