@@ -38,6 +38,7 @@ STEP_DIFFICULTIES = "step_difficulties.safetensors"
 SCHEDULE = "schedule.safetensors"
 STUDENT = "student"
 PREDICTIONS = "predictions.jsonl"
+METADATA = "kpodx"
 
 
 @contextlib.contextmanager
@@ -112,7 +113,8 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: M
 
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with atomic_open(path, "wb") as stream:
-        stream.write(save(contiguous, metadata=dict(metadata or {})))
+        # One key only: safetensors writes several in random order, and equal content should be equal bytes.
+        stream.write(save(contiguous, metadata={METADATA: json.dumps(dict(metadata or {}), sort_keys=True)}))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
@@ -121,7 +123,8 @@ def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]
 
     try:
         with safe_open(path, framework="numpy") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
+            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            return arrays, json.loads((stream.metadata() or {}).get(METADATA, "{}"))
     except SafetensorError as error:
         raise RunError(
             f"{path} is damaged: {error}", hint="Delete the phase's folder and run the command again."

@@ -227,6 +227,7 @@ def _arguments(
             hint="Install its package (tensorboard: `pip install 'kpodx[tracking]'`), or take it out of the recipe.",
         )
     # TrainingArguments tells accelerate both through the environment, but takes neither back for the next run in this process.
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if dtype == torch.bfloat16 else "no"
     if not config.torch_compile:
         os.environ.pop("ACCELERATE_DYNAMO_BACKEND", None)
     try:
