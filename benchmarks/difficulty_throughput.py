@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from gsm8k_student import build_model, load_rationales, parser, report
+from gsm8k_student import build_model, load_rationales, now, parser, report
 
 from kpodx.difficulty.scoring import score_in_shards
 from kpodx.modeling.examples import ModelFamily, build_example, collate, model_family, to_device
@@ -59,11 +58,11 @@ def main() -> None:
     forward_only(model, batches[:1])
     seconds: dict[str, list[float]] = {"scoring": [], "forward": []}
     for _ in range(arguments.repetitions):
-        begun = time.perf_counter()
+        begun = now()
         forward_only(model, batches)
-        seconds["forward"].append(time.perf_counter() - begun)
+        seconds["forward"].append(now() - begun)
         with tempfile.TemporaryDirectory() as folder:
-            begun = time.perf_counter()
+            begun = now()
             score_in_shards(
                 model,
                 family,
@@ -74,7 +73,7 @@ def main() -> None:
                 dtype=torch.float32,
                 progress=SilentProgress(),
             )
-            seconds["scoring"].append(time.perf_counter() - begun)
+            seconds["scoring"].append(now() - begun)
     rate = {name: tokens / statistics.median(times) for name, times in seconds.items()}
     figures = {
         "rationale_tokens": tokens,

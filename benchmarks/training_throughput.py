@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from gsm8k_student import build_model, load_rationales, parser, report
+from gsm8k_student import build_model, load_rationales, now, parser, report
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
 
 from kpodx.distillation.batches import StagedRationales
 from kpodx.distillation.config import DistillationConfig
@@ -32,13 +32,13 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Start."""
-        self.begun = time.perf_counter()
+        self.begun = now()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Take the time so far."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.seconds = time.perf_counter() - self.begun
+        self.seconds = now() - self.begun
 
 
 def ours(shape: str, tokenizer: Any, data: StagedRationales, batch_size: int, device: str, output: Path) -> float:
@@ -91,6 +91,7 @@ def plain(shape: str, tokenizer: Any, data: StagedRationales, batch_size: int, d
         processing_class=tokenizer,
         callbacks=[clock],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     return clock.seconds
 

@@ -122,8 +122,8 @@ def train(model: T5ForConditionalGeneration, tokenizer: T5TokenizerFast, argumen
     update, epoch, begun = 0, 0, time.perf_counter()
     while update < arguments.updates:
         rng = random.Random(arguments.seed * 1000 + epoch)
-        pairs = single_sums(rng, 8000, arguments.level)
-        pairs += single_steps(2000, arguments.seed * 1000 + epoch, arguments.level)
+        pairs = single_sums(rng, 6000, arguments.level)
+        pairs += single_steps(12_000, arguments.seed * 1000 + epoch, arguments.level)
         items = tokenize_rationales(tokenizer, [r for _, r in pairs], [q for q, _ in pairs])
         # Every third one is given its step and says the answer only: the student learns to read a step as well as to write one.
         given = [len(item.rationale_ids) if row % 3 == 0 else 0 for row, item in enumerate(items)]
@@ -154,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--updates", type=int, default=4000)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--layers", type=int, default=2)

@@ -24,10 +24,14 @@ def nll_from_logits(
     if causal:
         tail = nll_from_logits(logits[:, :-1], labels[:, 1:], causal=False)
         return functional.pad(tail, (1, 0))
-    flat = functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1), ignore_index=IGNORED, reduction="none"
-    )
-    return flat.view(labels.shape)
+    if not torch.is_grad_enabled():
+        # Row by row, so that there is never a second copy of all logits: they are the largest tensor by far.
+        return torch.stack([_row_nll(*row) for row in zip(logits, labels, strict=True)])
+    return _row_nll(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1)).view(labels.shape)
+
+
+def _row_nll(logits: Float[Tensor, "length vocabulary"], labels: Int[Tensor, " length"]) -> Float[Tensor, " length"]:
+    return functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="none")
 
 
 def token_nll(model: Model, batch: dict[str, Any], *, encoder_decoder: bool) -> Tensor:
