@@ -31,7 +31,7 @@ test: install  ## run all tests
 
 $(VENV5)/.installed: pyproject.toml constraints-transformers5.txt
 	test -x $(VENV5)/bin/python || $(PYTHON) -m venv $(VENV5)
-	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[dev]'
+	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[dev,tracking]'
 	touch $@
 
 test-transformers5: $(VENV5)/.installed  ## run all tests with transformers 5

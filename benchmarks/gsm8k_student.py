@@ -50,7 +50,6 @@ def parser(description: str, *, rationales: int, batch_size: int) -> argparse.Ar
     result.add_argument("--repetitions", type=int, default=3, help="of each side, taken in turns")
     result.add_argument("--threads", type=int, default=None, help="CPU threads")
     result.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    result.add_argument("--flan-t5-small", action="store_true", help="the exact shape of Flan-T5-small")
     result.add_argument("--output", type=Path, default=None, help="JSON file")
     return result
 

@@ -98,7 +98,9 @@ def plain(shape: str, tokenizer: Any, data: StagedRationales, batch_size: int, d
 
 def main() -> None:
     """Measure both and report."""
-    arguments = parser(__doc__ or "", rationales=256, batch_size=4).parse_args()
+    options = parser(__doc__ or "", rationales=192, batch_size=4)
+    options.add_argument("--flan-t5-small", action="store_true", help="the exact shape of Flan-T5-small")
+    arguments = options.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     shape = "flan-t5-small" if arguments.flan_t5_small else "small"

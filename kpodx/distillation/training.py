@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -240,8 +241,7 @@ def _arguments(
             weight_decay=config.weight_decay,
             max_grad_norm=config.max_gradient_norm,
             optim=config.optimizer,
-            gradient_checkpointing=config.gradient_checkpointing,
-            gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
+            **(checkpointing_arguments() if config.gradient_checkpointing else {}),
             torch_compile=config.torch_compile,
             bf16=dtype == torch.bfloat16,
             use_cpu=use_cpu,
@@ -293,3 +293,10 @@ def _tensorboard(config: Any, arguments: TrainingArguments, output: Path) -> lis
     from torch.utils.tensorboard import SummaryWriter
 
     return [TensorBoardCallback(SummaryWriter(log_dir=str(output.parent / "tensorboard")))]
+
+
+def checkpointing_arguments() -> dict[str, Any]:
+    """What tells Trainer to compute activations again in the backward pass; transformers 5 has a new name for it."""
+    names = {field.name for field in dataclasses.fields(TrainingArguments)}
+    name = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
