@@ -50,14 +50,19 @@ def test_difficulties_schedules_and_predictions_come_back_equal(tmp_path: Path) 
     assert artifacts.load_predictions(tmp_path) == predictions
 
 
+def write_half(path: Path) -> None:
+    with artifacts.atomic_open(path) as stream:
+        stream.write("half")
+        raise OSError(28, "disk full")
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     artifacts.write_json(path, {"x": 1})
     with pytest.raises(ValueError, match="JSON"):
         artifacts.write_json(path, {"x": float("nan")})
-    with pytest.raises(OSError, match="full"), artifacts.atomic_open(path) as stream:
-        stream.write("half")
-        raise OSError(28, "disk full")
+    with pytest.raises(OSError, match="full"):
+        write_half(path)
     assert artifacts.read_json(path) == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
 

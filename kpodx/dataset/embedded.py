@@ -238,10 +238,11 @@ SETTINGS: tuple[Setting, ...] = (
 
 @dataclass(frozen=True)
 class Level:
-    """How hard the stories are: their settings, the largest quantity, and the share with a sentence that does not matter."""
+    """How hard the stories are: their settings, the largest quantity and operand, and the share with a sentence that does not matter."""
 
     settings: tuple[Setting, ...]
     largest: int
+    largest_operand: int
     distractor_rate: float
 
 
@@ -251,11 +252,11 @@ def _start_few(rng: random.Random, name: str, thing: str) -> tuple[str, Decimal]
 
 
 LEVELS = {
-    "basic": Level((Setting(_start_few, SETTINGS[0].ask, ITEMS, SETTINGS[0].changes[:3]),), 99, 0.0),
-    "full": Level(SETTINGS, 9999, 0.35),
+    "basic": Level((Setting(_start_few, SETTINGS[0].ask, ITEMS, SETTINGS[0].changes[:3]),), 60, 9, 0.0),
+    "full": Level(SETTINGS, 9999, 9999, 0.35),
 }
-"""basic: whole things added, taken away and multiplied, below 100. full: also money, weights and distances, decimals, thousands, shares,
-percentages, prices and sentences that do not matter."""
+"""basic: at most 9 whole things added or taken away, doubled or tripled, never more than 60. full: also money, weights and distances,
+decimals, thousands, shares, percentages, prices and sentences that do not matter."""
 
 
 def _distractor(rng: random.Random, name: str) -> str:
@@ -282,7 +283,13 @@ def draw_story(rng: random.Random, num_steps: int, level: Level) -> tuple[str, D
     for number in range(num_steps):
         sells = setting is SETTINGS[0] and number == num_steps - 1 and rng.random() < 0.4
         change = _sell(rng, name, thing, value) if sells else rng.choice(setting.changes)(rng, name, thing, value)
-        if change is None or change.result <= 0 or change.result > level.largest or (change.result * 100) % 1:
+        if (
+            change is None
+            or change.result <= 0
+            or change.result > level.largest
+            or change.operand > level.largest_operand
+            or (change.result * 100) % 1
+        ):
             return None
         if change.unit not in ("$", "kg") and change.result % 1:
             return None

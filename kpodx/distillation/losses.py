@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 from torch import Tensor
 
 
 def distillation_loss(
     token_nll: Float[Tensor, "batch length"],
     target_weight: Float[Tensor, "batch length"],
-    num_target_tokens: Int[Tensor, ""] | int,
+    num_target_tokens: Num[Tensor, ""] | int,
 ) -> Float[Tensor, ""]:
     """L_o(t) = - Σ_i Σ_{j from the first target step} w_j log P(r_j | r_<j, x; θs), plus the unweighted answer term (equation 15).
 

@@ -16,11 +16,15 @@ from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from kpodx.errors import ModelError
 from kpodx.modeling.config import LoraSettings
 
 logger = logging.getLogger(__name__)
+
+# transformers 5 draws a bar of its own for every load and save; kpodx shows its progress itself.
+disable_progress_bar()
 
 ALL_LINEAR = "all-linear"
 """The name that stands for every linear layer but the output's."""

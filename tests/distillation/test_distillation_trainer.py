@@ -120,7 +120,7 @@ def test_checkpointed_activations_give_the_same_gradient(inputs: Path, tmp_path:
         for flag in (False, True)
     )
     for first, second in zip(plain, checkpointed, strict=True):
-        torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-8)
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-7)
 
 
 def test_low_rank_updates_are_all_that_gets_a_gradient(inputs: Path, tmp_path: Path) -> None:

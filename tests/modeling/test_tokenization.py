@@ -166,7 +166,8 @@ def test_weights_fall_on_the_tokens_of_their_text(
             [(ids, _)] = encode_continuations(tokenizer, [text])
             for token, span in zip(ids, rationale_token_spans(tokenizer, text), strict=True):
                 piece = tokenizer.decode([token])
-                if "\ufffd" not in piece and piece != "<unk>":
+                # A lone word mark covers the space before it or, in tokenizers 0.23, the character behind it.
+                if piece.strip() and "\ufffd" not in piece and piece != "<unk>":
                     assert piece.strip() == text[span.start : span.stop].strip()
 
 
