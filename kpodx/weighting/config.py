@@ -37,7 +37,7 @@ class WeightingConfig(Config):
     batch_size: int = Field(default=16, ge=1)
     """Rationales an update."""
     warmup_updates: int = Field(default=300, ge=0)
-    """Updates in which the predictor reads whole prefixes."""
+    """Updates in which the predictor reads whole, unmasked rationales."""
     random_mask_updates: int = Field(default=300, ge=0)
     """Updates in which it reads randomly masked prefixes, after the warm-up."""
     mask_updates: int = Field(default=600, ge=1)

@@ -136,11 +136,10 @@ class MaskLearner:
         torch.manual_seed(derive_seed("dropout", self.seed, self.update))
         batch = build_batch(self._choose(generator, items), self.device)
         shift = torch.rand(len(batch.items), generator=generator)
-        if part == "warmup":
-            # Every warm-up batch holds whole rationales too: a random prefix hardly ever reaches the last result, which is the first
-            # thing that the predictor must learn to read.
-            shift = torch.zeros(len(batch.items))
         prefixes = spread_prefixes(batch.lengths, self.num_prefixes, shift)
+        if part == "warmup":
+            # Whole rationales only: most prefixes do not hold the answer, and a predictor that begins with them learns to ignore them all.
+            prefixes = batch.lengths[:, None]
         keep, learnt, logit, figures = self._keep(part, batch, generator)
         with autocast(self.device, self.dtype):
             nll, _ = self.predictor(batch, keep, prefixes)
