@@ -141,6 +141,8 @@ class MaskLearner:
             # Whole rationales only: most prefixes do not hold the answer, and a predictor that begins with them learns to ignore them all.
             prefixes = batch.lengths[:, None]
         keep, learnt, logit, figures = self._keep(part, batch, generator)
+        # Where the module has no say, the last prefix is the whole rationale: only there is the answer itself to be read.
+        prefixes[~learnt.cpu(), -1] = batch.lengths[~learnt.cpu()]
         with autocast(self.device, self.dtype):
             nll, _ = self.predictor(batch, keep, prefixes)
         prediction = answer_prediction_loss(nll)
@@ -171,8 +173,9 @@ class MaskLearner:
         learnt = torch.zeros(shape[0], dtype=torch.bool, device=self.device)
         if part == "warmup":
             return torch.ones(shape, device=self.device), learnt, torch.empty(0), {}
-        # A random mask of a random density: what the predictor must cope with, whatever the module does.
-        density = self._uniform(generator, shape[0], 1)
+        # A random mask of a random density, from a third to all (three in ten rows): what the predictor must cope with, whatever the
+        # module does. Rows that are whole keep it from forgetting how to read.
+        density = self._uniform(generator, shape[0], 1) + 0.3
         random_keep = (self._uniform(generator, *shape) < density).float()
         uniform, choice = self._uniform(generator, *shape), self._uniform(generator, shape[0])
         if part == "random_mask":

@@ -225,3 +225,27 @@ def test_a_batch_holds_rationales_of_similar_length() -> None:
     generator = torch.Generator().manual_seed(0)
     spreads = [np.ptp([len(i.rationale_ids) for i in learner._choose(generator, items)]) for _ in range(50)]
     assert np.mean(spreads) < 0.4 * np.ptp(lengths)
+
+
+class RecordingPredictor(KeyPredictor):
+    """Remembers the masks and prefixes that it was shown."""
+
+    def forward(self, batch: PredictorBatch, keep: Tensor, prefixes: Tensor) -> tuple[Tensor, Tensor]:
+        self.shown = (batch, keep.detach(), prefixes)
+        return super().forward(batch, keep, prefixes)
+
+
+def test_the_predictor_keeps_seeing_whole_rationales() -> None:
+    predictor = RecordingPredictor()
+    learner = learner_of(predictor, stages=Stages(2, 20, 20), random_mask_share=1.0)
+    whole_rows = 0
+    for update in range(42):
+        learner.step(items_of(30))
+        batch, keep, prefixes = predictor.shown
+        assert prefixes[:, -1].tolist() == batch.lengths.tolist()
+        if update < 2:
+            assert prefixes.shape[1] == 1
+            assert bool((keep == 1).all())
+        else:
+            whole_rows += int(((keep == 1) | ~batch.student_valid).all(dim=1).sum())
+    assert whole_rows > 40 * 8 * 0.2
