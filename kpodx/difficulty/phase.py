@@ -13,7 +13,7 @@ from kpodx.difficulty.steps import step_difficulties
 from kpodx.errors import KpodxError
 from kpodx.modeling.config import StudentConfig
 from kpodx.modeling.examples import model_family
-from kpodx.modeling.loading import check_vocabulary, load_model, load_tokenizer
+from kpodx.modeling.loading import load_with_tokenizer
 from kpodx.modeling.tokenization import check_lengths, check_token_weights, tokenize_rationales
 from kpodx.runtime import PhaseContext, resolve_device, resolve_dtype
 from kpodx.schema import StepDifficulties
@@ -26,10 +26,9 @@ def run(context: PhaseContext) -> dict[str, object]:
     device = resolve_device(context.recipe.runtime.device)
     questions = artifacts.load_questions(context.inputs["dataset"])
     rationales = artifacts.load_rationales(context.inputs["rationales"])
-    tokenizer = load_tokenizer(student.model, context.revisions)
     dtype = resolve_dtype(context.recipe.runtime.dtype, device)
-    model = load_model(student.model, context.revisions, dtype=dtype).to(device).eval()
-    check_vocabulary(model, tokenizer, student.model)
+    model, tokenizer = load_with_tokenizer(student.model, context.revisions, dtype=dtype)
+    model = model.to(device).eval()
     family = model_family(model, tokenizer)
     tokenized = tokenize_rationales(tokenizer, rationales, questions)
     check_lengths(

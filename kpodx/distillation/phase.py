@@ -26,10 +26,8 @@ from kpodx.modeling.loading import (
     Model,
     Tokenizer,
     add_lora,
-    check_vocabulary,
     copy_vocabulary_files,
-    load_model,
-    load_tokenizer,
+    load_with_tokenizer,
     merge_lora,
 )
 from kpodx.modeling.tokenization import TokenizedRationale, check_lengths, check_token_weights, tokenize_rationales
@@ -102,11 +100,9 @@ def shared_accuracy(
 
 
 def _load_student(student: StudentConfig, revisions: dict[str, str], dtype: torch.dtype) -> tuple[Model, Tokenizer]:
-    tokenizer = load_tokenizer(student.model, revisions)
     # Only a frozen base is loaded in bfloat16: parameters that are trained stay float32 under autocast.
     weights_dtype = dtype if student.lora is not None else torch.float32
-    model = load_model(student.model, revisions, dtype=weights_dtype)
-    check_vocabulary(model, tokenizer, student.model)
+    model, tokenizer = load_with_tokenizer(student.model, revisions, dtype=weights_dtype)
     if student.lora is not None:
         model = add_lora(model, student.lora)
     return model, tokenizer  # The Trainer moves it to this process's own device.

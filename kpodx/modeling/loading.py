@@ -106,6 +106,16 @@ def load_model(name: str, revisions: Mapping[str, str] | None = None, *, dtype: 
     return model
 
 
+def load_with_tokenizer(
+    name: str, revisions: Mapping[str, str] | None = None, *, dtype: torch.dtype = torch.float32
+) -> tuple[Model, Tokenizer]:
+    """A model and its tokenizer, checked against each other; see `load_model` for the arguments."""
+    tokenizer = load_tokenizer(name, revisions)
+    model = load_model(name, revisions, dtype=dtype)
+    check_vocabulary(model, tokenizer, name)
+    return model, tokenizer
+
+
 def check_vocabulary(model: Model, tokenizer: Tokenizer, name: str) -> None:
     """Raise ModelError where the tokenizer has more tokens than the model has embeddings for."""
     rows = model.get_input_embeddings().num_embeddings

@@ -13,7 +13,7 @@ import torch
 from kpodx import artifacts
 from kpodx.modeling.config import StudentConfig
 from kpodx.modeling.examples import model_family
-from kpodx.modeling.loading import Tokenizer, check_vocabulary, load_model, load_tokenizer
+from kpodx.modeling.loading import Tokenizer, load_with_tokenizer
 from kpodx.modeling.tokenization import (
     TokenizedRationale,
     check_lengths,
@@ -44,10 +44,8 @@ def run(context: PhaseContext) -> dict[str, object]:
     device = resolve_device(context.recipe.runtime.device)
     questions = artifacts.load_questions(context.inputs["dataset"])
     rationales = artifacts.load_rationales(context.inputs["rationales"])
-    tokenizer = load_tokenizer(student.model, context.revisions)
+    student_model, tokenizer = load_with_tokenizer(student.model, context.revisions)
     tokenized = tokenize_rationales(tokenizer, rationales, questions)
-    student_model = load_model(student.model, context.revisions)
-    check_vocabulary(student_model, tokenizer, student.model)
     check_lengths(
         tokenized,
         max_input_tokens=student.max_input_tokens,
@@ -95,13 +93,10 @@ def _build_learner(
     tokenizer: Tokenizer,
     embedding: torch.Tensor,
 ) -> tuple[MaskLearner, list[PredictorItem]]:
-    own = config.predictor == "student"
-    name = context.recipe.student.model if own else config.predictor
+    name = context.recipe.student.model if config.predictor == "student" else config.predictor
     device = embedding.device
     dtype = resolve_dtype(context.recipe.runtime.dtype, device)
-    predictor_tokenizer = tokenizer if own else load_tokenizer(name, context.revisions)
-    model = load_model(name, context.revisions)
-    check_vocabulary(model, predictor_tokenizer, name)
+    model, predictor_tokenizer = load_with_tokenizer(name, context.revisions)
     predictor = AnswerPredictor(model, model_family(model, predictor_tokenizer)).to(device)
     width = embedding.shape[1]
     learner = MaskLearner(
