@@ -1,4 +1,4 @@
-"""Time and peak memory of each phase of a recipe, each in a process of its own.
+"""Time, processor time and peak memory of each phase of a recipe, each in a process of its own.
 
     python benchmarks/phases.py recipes/quickstart.toml --run runs/phases distillation.max_updates=20
 
@@ -18,7 +18,7 @@ PHASES = ("dataset", "rationales", "weighting", "difficulty", "curriculum", "dis
 
 
 def run_phase(phase: str, recipe: str, run: Path, settings: list[str]) -> dict[str, object]:
-    """Run one phase through the command line; its wall time in seconds and peak resident memory in MiB, imports included."""
+    """Run one phase through the command line; its wall and processor time in seconds and peak resident memory in MiB, imports included."""
     command = [
         sys.executable,
         "-m",
@@ -44,6 +44,7 @@ def run_phase(phase: str, recipe: str, run: Path, settings: list[str]) -> dict[s
     return {
         "phase": phase,
         "seconds": round(seconds, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_mib": round(usage.ru_maxrss / 1024),
         "cached": not new,
         "summary": json.loads(new.pop().read_text(encoding="utf-8"))["summary"] if new else None,
@@ -59,9 +60,10 @@ def main() -> None:
     parser.add_argument("--phases", nargs="*", default=PHASES)
     arguments = parser.parse_args()
     rows = [run_phase(phase, arguments.recipe, arguments.run, arguments.settings) for phase in arguments.phases]
-    print("| phase | seconds | peak memory, MiB |\n|---|---|---|")
+    print("| phase | seconds | processor seconds | peak memory, MiB |\n|---|---|---|---|")
     for row in rows:
-        print(f"| {row['phase']} | {'done before' if row['cached'] else row['seconds']} | {row['peak_mib']} |")
+        took = "done before |" if row["cached"] else f"{row['seconds']} | {row['processor_seconds']}"
+        print(f"| {row['phase']} | {took} | {row['peak_mib']} |")
     (arguments.run / "phases.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
