@@ -42,7 +42,7 @@ SPECIALS = 3  # pad, end, unknown
 def make_tokenizer(folder: Path, texts: list[str]) -> T5TokenizerFast:
     """A unigram vocabulary in the layout of T5's: every frequent word whole, digits apart, letters for all other words.
 
-    A number's first digit carries the word start: "▁2" "5". A lone word start before it would make sequences a sixth longer.
+    A number's first digit carries the word start: "▁2" "5". A lone word start before it would be one more token a number.
 
     SentencePiece trains the normaliser and the layout. Its pieces are then replaced: on so few distinct words its own pruning would
     cut most of them into letters.
