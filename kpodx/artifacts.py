@@ -148,10 +148,15 @@ def hash_json(value: object) -> str:
 def hash_path(path: Path) -> str:
     """sha256 of a file's content, or of the names and contents of all files below a folder."""
     if path.is_dir():
-        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        return hash_json([[name, hash_path(path / name)] for name in names])
+        return hash_files(path, (p for p in path.rglob("*") if p.is_file()))
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_files(folder: Path, files: Iterable[Path]) -> str:
+    """sha256 of the names, relative to `folder`, and contents of `files`, in whichever order they come."""
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
+    return hash_json([[name, hash_path(folder / name)] for name in names])
 
 
 def save_questions(folder: Path, questions: Iterable[Question]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kpodx.artifacts import hash_json, hash_path
+from kpodx.artifacts import hash_files, hash_json, hash_path
 from kpodx.config import Config, path_settings
 from kpodx.errors import ConfigError, ModelError
 
@@ -28,6 +28,7 @@ class ContentHashes:
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
+        self._models: dict[str, str] = {}
 
     def of(self, path: str, key: str) -> str:
         """sha256 of what is at `path`; ConfigError naming the setting `key` where there is nothing."""
@@ -39,6 +40,20 @@ class ContentHashes:
                 )
             self._known[path] = hash_path(Path(path))
         return self._known[path]
+
+    def of_model(self, folder: str) -> str:
+        """sha256 of a local model; its README and hidden files (a download's cache), of which no model is made, do not count."""
+        if folder not in self._models:
+            root = Path(folder)
+            files = (
+                path for path in root.rglob("*") if path.is_file() and not _beside_the_model(path.relative_to(root))
+            )
+            self._models[folder] = hash_files(root, files)
+        return self._models[folder]
+
+
+def _beside_the_model(name: Path) -> bool:
+    return name.as_posix() == "README.md" or any(part.startswith(".") for part in name.parts)
 
 
 class Revisions:
@@ -191,7 +206,7 @@ def _folder_hash(model: str, key: str, hashes: ContentHashes) -> str:
             f"{key}: there is no folder {model}.",
             hint="A local model is a folder in the hub's layout; write a hub id without ./ in front.",
         )
-    return hashes.of(model, key)
+    return hashes.of_model(model)
 
 
 def _grouped(config: Config) -> dict[str, list[str]]:

@@ -106,3 +106,21 @@ def test_all_that_changes_a_result_changes_the_fingerprint() -> None:
         of(recipe(runtime={"num_threads": 3})),
     ]
     assert set(same) == {base}, "the seed is an argument, and the commit says all of a revision"
+
+
+def test_a_local_model_is_its_own_files_and_not_what_lies_beside_them(tmp_path: Path) -> None:
+    def now() -> str:
+        return of(fake_phases.resolved(student={"model": str(tmp_path)}).recipe)
+
+    (tmp_path / "config.json").write_text("{}")
+    first = now()
+    (tmp_path / "README.md").write_text("a model card")
+    (tmp_path / ".cache" / "huggingface").mkdir(parents=True)
+    (tmp_path / ".cache" / "huggingface" / "config.json.metadata").write_text("of a download")
+    (tmp_path / ".gitattributes").write_text("*.safetensors filter=lfs")
+    assert now() == first
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "README.md").write_text("in a folder of its own, a file like any other")
+    second = now()
+    (tmp_path / "config.json").write_text('{"a": 1}')
+    assert len({first, second, now()}) == 3
