@@ -99,12 +99,48 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         for number, line in enumerate(stream, start=1):
             try:
                 records.append(json.loads(line))
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
                 raise RunError(
                     f"{path}, line {number}: not valid JSON: {error}",
                     hint="Delete the phase's folder and run the command again.",
                 ) from error
     return records
+
+
+class Journal:
+    """A JSONL file that grows line by line and survives being killed: a line is in it, or not at all.
+
+    Args:
+        path: the file; what an earlier process wrote is in `records`, a last line that a kill cut off is dropped.
+
+    Raises:
+        RunError: another line is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            content = path.read_bytes()
+            os.ftruncate(self._file, content.rfind(b"\n") + 1)
+            self.records: list[dict[str, Any]] = read_jsonl(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, record: Mapping[str, object]) -> None:
+        """Write one line; it is with the operating system when this returns, so that only a crash of the machine loses it."""
+        os.write(self._file, (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
@@ -157,6 +193,19 @@ def hash_files(folder: Path, files: Iterable[Path]) -> str:
     """sha256 of the names, relative to `folder`, and contents of `files`, in whichever order they come."""
     names = sorted(path.relative_to(folder).as_posix() for path in files)
     return hash_json([[name, hash_path(folder / name)] for name in names])
+
+
+def hash_model(folder: Path) -> str:
+    """sha256 of a local model; its README and hidden files (a download's cache), of which no model is made, do not count."""
+    names = ((path, path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return hash_files(
+        folder,
+        (
+            p
+            for p, name in names
+            if name.as_posix() != "README.md" and not any(part.startswith(".") for part in name.parts)
+        ),
+    )
 
 
 def save_questions(folder: Path, questions: Iterable[Question]) -> None:

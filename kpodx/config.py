@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,11 +16,31 @@ C = TypeVar("C", bound="Config")
 FilePath = Annotated[str, "path"]
 """The type of a field that names a file or folder; a relative one is read from the folder of its recipe."""
 
+UNSHOWN = "unshown"
+"""Marks a field whose refused value is not repeated: somebody may have put a key there."""
+
 
 class Config(BaseModel):
     """Frozen settings that refuse unknown keys. Each field's docstring is one sentence with the unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+    outside_fingerprint: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change how the work is done (speed, place, price) and never what comes out of it."""
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Fields that count for nothing beside the others' values."""
+        return frozenset()
+
+    def deciding_settings(self) -> dict[str, Any]:
+        """What decides the result, as plain values: all fields but those outside the fingerprint and the unread ones."""
+        left_out = self.outside_fingerprint | self.unread
+        values = self.model_dump(mode="json", exclude=set(left_out))
+        return {
+            name: field.deciding_settings() if isinstance(field := getattr(self, name), Config) else value
+            for name, value in values.items()
+        }
 
 
 def _names_paths(annotation: object, metadata: list[Any] | tuple[Any, ...] = ()) -> bool:
@@ -57,6 +77,16 @@ def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[B
     return model
 
 
+def _is_unshown(model: type[BaseModel], location: tuple[str | int, ...]) -> bool:
+    """Whether `location`, or a part of it, is a field that is marked so."""
+    for depth in range(1, len(location) + 1):
+        parent = _model_at(model, location[: depth - 1])
+        field = parent.model_fields.get(str(location[depth - 1])) if parent else None
+        if field is not None and UNSHOWN in field.metadata:
+            return True
+    return False
+
+
 def _prefixes(location: tuple[str | int, ...]) -> list[str]:
     """The dotted key and those of the tables around it, innermost first."""
     return [".".join(str(part) for part in location[:depth]) for depth in range(len(location), 0, -1)]
@@ -81,7 +111,8 @@ def describe_problems(error: ValidationError, model: type[BaseModel], sources: M
             lines.append(f"{key}{source}: unknown key" + (f"; did you mean {guess!r}?" if guess else ""))
             continue
         got = problem.get("input")
-        shown = "" if problem["type"] == "missing" or isinstance(got, dict) else f", got {got!r}"
+        quiet = problem["type"] == "missing" or isinstance(got, dict) or _is_unshown(model, location)
+        shown = "" if quiet else f", got {got!r}"
         lines.append(f"{key or 'recipe'}{source}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}")
     return lines
 

@@ -6,10 +6,12 @@
     ├── UsageError                  exit code 2: what the user gave cannot be used
     │   ├── ConfigError             a recipe, an override or an environment variable
     │   ├── DataError               a data file, its columns, or an answer in it
-    │   └── ModelError              a model or tokenizer that cannot be loaded or does not fit
+    │   ├── ModelError              a model or tokenizer that cannot be loaded or does not fit
+    │   └── TeacherRefusedError     a teacher's server does not accept the key, the model or the request
     ├── RunError                    exit code 2: the run folder is foreign, locked or damaged
     ├── DeviceError                 exit code 2: the device asked for is not there
     ├── DivergedError               exit code 1: a loss became NaN or infinite
+    ├── TeacherError                exit code 1: a teacher did not answer; what it answered is kept
     ├── WeightingError              exit code 1: mask learning cannot mean anything here
     ├── GateError                   exit code 3: accuracy or a device budget was not held
     ├── BudgetSpentError            exit code 4: the teacher's budget is spent; resumable
@@ -62,6 +64,14 @@ class DataError(UsageError):
 
 class ModelError(UsageError):
     """A model or tokenizer cannot be loaded, or does not fit the rest."""
+
+
+class TeacherRefusedError(UsageError):
+    """A teacher's server does not accept the key, the model or the request."""
+
+
+class TeacherError(KpodxError):
+    """A teacher did not answer; what it did answer is kept."""
 
 
 class RunError(KpodxError):

@@ -12,11 +12,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kpodx.artifacts import hash_files, hash_json, hash_path
+from kpodx.artifacts import hash_json, hash_model, hash_path
 from kpodx.config import Config, path_settings
 from kpodx.errors import ConfigError, ModelError
 
-MODEL_REVISIONS = {"student.model": "student.revision", "weighting.predictor": "weighting.predictor_revision"}
+MODEL_REVISIONS = {
+    "student.model": "student.revision",
+    "rationales.transformers.model": "rationales.transformers.revision",
+    "weighting.predictor": "weighting.predictor_revision",
+}
 """The setting that holds a model, and the one that holds its hub revision."""
 
 THE_STUDENT = "student"
@@ -42,18 +46,10 @@ class ContentHashes:
         return self._known[path]
 
     def of_model(self, folder: str) -> str:
-        """sha256 of a local model; its README and hidden files (a download's cache), of which no model is made, do not count."""
+        """sha256 of a local model, without what lies beside it; see `kpodx.artifacts.hash_model`."""
         if folder not in self._models:
-            root = Path(folder)
-            files = (
-                path for path in root.rglob("*") if path.is_file() and not _beside_the_model(path.relative_to(root))
-            )
-            self._models[folder] = hash_files(root, files)
+            self._models[folder] = hash_model(Path(folder))
         return self._models[folder]
-
-
-def _beside_the_model(name: Path) -> bool:
-    return name.as_posix() == "README.md" or any(part.startswith(".") for part in name.parts)
 
 
 class Revisions:
@@ -183,20 +179,24 @@ def _described(recipe: Any, key: str, revisions: Revisions, hashes: ContentHashe
     value = setting(recipe, key)
     if not isinstance(value, Config):
         return value
-    described = value.model_dump(mode="json")
+    described = value.deciding_settings()
     for path_key, paths in _grouped(value).items():
+        if not _has(described, path_key):
+            continue
         digests = [hashes.of(path, f"{key}.{path_key}") for path in paths]
         files.update(zip(paths, digests, strict=True))
         _put(described, path_key, digests)
     for model_key, revision_key in MODEL_REVISIONS.items():
         table, _, field = model_key.partition(".")
-        model = described.get(field) if table == key else None
-        if isinstance(model, str) and model != THE_STUDENT:
-            described.pop(revision_key.partition(".")[2], None)
+        model = setting(recipe, model_key)
+        if table == key and _has(described, field) and isinstance(model, str) and model != THE_STUDENT:
+            # The commit says all of a revision.
+            _put(described, revision_key.partition(".")[2], None)
             if is_local(model):
-                described[field] = files[model] = _folder_hash(model, model_key, hashes)
+                files[model] = _folder_hash(model, model_key, hashes)
+                _put(described, field, files[model])
             else:
-                described[field] = [model, revisions.commit(model, setting(recipe, revision_key))]
+                _put(described, field, [model, revisions.commit(model, setting(recipe, revision_key))])
     return described
 
 
@@ -214,6 +214,13 @@ def _grouped(config: Config) -> dict[str, list[str]]:
     for key, path in path_settings(config):
         grouped.setdefault(key, []).append(path)
     return grouped
+
+
+def _has(values: dict[str, Any], key: str) -> bool:
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.get(table) or {}
+    return last in values
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

@@ -59,7 +59,8 @@ _MODEL = ("student", "runtime.device", "runtime.dtype")
 
 PHASES = (
     Phase("dataset", (), 1),
-    Phase("rationales", ("dataset",), 1),
+    # Teachers that run here: where and in which number format they do, decides what they write.
+    Phase("rationales", ("dataset",), 2, ("runtime.device", "runtime.dtype")),
     Phase("weighting", ("dataset", "rationales"), 1, _MODEL),
     Phase("difficulty", ("dataset", "rationales", "weighting"), 1, _MODEL),
     # The schedule's last stage is a share of the epochs.

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from kpodx.config import Config, describe_problems, nearest, resolve_path, resolve_paths
+from kpodx.config import C, Config, describe_problems, nearest, resolve_path, resolve_paths
 from kpodx.curriculum.config import CurriculumConfig
 from kpodx.dataset.config import DatasetConfig
 from kpodx.difficulty.config import DifficultyConfig
@@ -36,7 +36,7 @@ TABLES = (
     "evaluation",
 )
 
-MODEL_KEYS = ("student.model", "weighting.predictor")
+MODEL_KEYS = ("student.model", "rationales.transformers.model", "weighting.predictor")
 """Settings that hold a hub id or a local model folder."""
 
 
@@ -234,9 +234,15 @@ def _absolute(recipe: Recipe, base_of: Callable[[str], Path]) -> Recipe:
     """The recipe with absolute paths, and absolute folders where a model begins with ./, ../ or ~."""
     recipe = resolve_paths(recipe, base_of)
     for key in MODEL_KEYS:
-        table, name = key.split(".")
-        model = getattr(getattr(recipe, table), name)
+        model: Any = recipe
+        for name in key.split("."):
+            model = getattr(model, name, None)
         if isinstance(model, str) and re.match(r"\.\.?/|~", model):
-            settings = getattr(recipe, table).model_copy(update={name: str(resolve_path(model, base_of(key)))})
-            recipe = recipe.model_copy(update={table: settings})
+            recipe = _replaced(recipe, key, str(resolve_path(model, base_of(key))))
     return recipe
+
+
+def _replaced(config: C, key: str, value: object) -> C:
+    """The same settings with another value at a dotted key."""
+    name, _, rest = key.partition(".")
+    return config.model_copy(update={name: _replaced(getattr(config, name), rest, value) if rest else value})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -65,6 +66,7 @@ class PhaseContext:
         seed: the phase's own seed.
         revisions: hub commit by model id, pinned when the run began; local folders are not in it.
         progress: where progress is shown.
+        environment: variables that hold keys and places.
     """
 
     recipe: Any
@@ -73,6 +75,7 @@ class PhaseContext:
     seed: int
     revisions: dict[str, str] = field(default_factory=dict)
     progress: Progress = field(default_factory=SilentProgress)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
 
 def derive_seed(*parts: object) -> int:

@@ -4,39 +4,72 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kpodx.rationales.config import FilterKind
+from kpodx.rationales.requests import FailureReason
+from kpodx.rationales.selection import commonest_answer, most_diverse
 from kpodx.schema import Question, Rationale, Split
 from kpodx.text.answers import answers_equal, extract_answer
 from kpodx.text.completions import clean_completion, remove_calculator_marks, split_completion
 
-Reason = Literal[
-    "no_question",
-    "not_train",
-    "empty",
-    "unreadable_answer",
-    "wrong_answer",
-    "too_short",
-    "too_long",
-    "duplicate",
-    "over_limit",
-]
+Reason = (
+    FailureReason
+    | Literal[
+        "no_question",
+        "not_train",
+        "empty",
+        "unreadable_answer",
+        "wrong_answer",
+        "disagreement",
+        "foreign_digits",
+        "too_short",
+        "too_long",
+        "duplicate",
+        "over_limit",
+    ]
+)
 EXCERPT_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One completion and the question it answers (None where no question was found); `label` names unknown questions.
+class Origin:
+    """Where a completion came from.
 
-    `is_trusted` marks human reasoning: without an answer sentence of its own it is taken as right.
+    Attributes:
+        request: key of the teacher's request, empty for texts that lay there already.
+        sample: number of the sample.
+        created: when, ISO 8601 in UTC; empty where nobody knows.
+        server: which server wrote it, or which file it lay in.
+    """
+
+    request: str = ""
+    sample: int = 0
+    created: str = ""
+    server: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One completion and the question it answers.
+
+    Attributes:
+        question: None where no question was found.
+        completion: the text.
+        label: names unknown questions.
+        is_trusted: marks human reasoning: without an answer sentence of its own it is taken as right.
+        failure: why the teacher gave no text, None where it did.
+        origin: where it came from.
     """
 
     question: Question | None
     completion: str
     label: str = ""
     is_trusted: bool = False
+    failure: FailureReason | None = None
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True)
@@ -54,22 +87,30 @@ class Limits:
     """What is kept.
 
     Attributes:
-        only_correct: whether the completion's own answer must be the reference.
+        filter: "correct": the completion's own answer is the reference; "agreement": it is the one that most samples of the
+            question give; "none": any.
         max_per_question: most rationales of one question, None for all.
         min_characters, max_characters: length of the reasoning.
+        min_agreement: least share of a question's samples for the commonest answer.
+        diverse: whether those that differ most are kept where there are too many, instead of the first.
+        ascii_digits: whether digits of other scripts are refused.
     """
 
-    only_correct: bool = True
+    filter: FilterKind = "correct"
     max_per_question: int | None = None
     min_characters: int = 1
     max_characters: int | None = None
+    min_agreement: float = 0.5
+    diverse: bool = False
+    ascii_digits: bool = False
 
 
 @dataclass
 class Sifted:
-    """The outcome: kept rationales, rejections, and how many answers of train questions were read and were right."""
+    """The outcome: kept rationales with their origins, rejections, and how many answers of train questions were read and right."""
 
     rationales: list[Rationale] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     num_answers: int = 0
     num_correct: int = 0
@@ -112,47 +153,124 @@ def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifte
         limits: what is kept.
         teacher: the name kept with each rationale.
     """
-    outcome, seen, kept = Sifted(), set[tuple[str, str]](), Counter[str]()
-    for candidate in candidates:
-        question = candidate.question
-        if question is None or question.split is not Split.TRAIN:
-            label = candidate.label if question is None else question.id
-            reason: Reason = "no_question" if question is None else "not_train"
-            outcome.rejections.append(Rejection(label, reason, _excerpt(candidate), None))
-            continue
-        reading = read_candidate(candidate, question)
-        outcome.num_answers += 1
-        outcome.num_correct += reading.is_correct
-        rejected = _reason(reading, limits, (question.id, reading.text) in seen, kept[question.id])
-        if rejected is not None:
-            outcome.rejections.append(Rejection(question.id, rejected, _excerpt(candidate), reading.answer))
-            continue
-        seen.add((question.id, reading.text))
-        kept[question.id] += 1
-        outcome.rationales.append(_rationale(question, reading, limits, teacher))
+    given = list(candidates)
+    readings = [_read(candidate) for candidate in given]
+    agreed = _agreed_answers(given, readings, limits.min_agreement) if limits.filter == "agreement" else None
+    seen = set[tuple[str, str]]()
+    reasons = [
+        _reason(candidate, reading, limits, agreed, seen) for candidate, reading in zip(given, readings, strict=True)
+    ]
+    for row in _surplus(given, readings, reasons, limits):
+        reasons[row] = "over_limit"
+    outcome = Sifted()
+    for candidate, reading, reason in zip(given, readings, reasons, strict=True):
+        outcome.num_answers += reading is not None
+        outcome.num_correct += reading is not None and reading.is_correct
+        if reason is None:
+            assert candidate.question is not None
+            assert reading is not None
+            outcome.rationales.append(_rationale(candidate.question, reading, limits, teacher))
+            outcome.origins.append(candidate.origin)
+        else:
+            label = candidate.label if candidate.question is None else candidate.question.id
+            answer = reading.answer if reading else None
+            outcome.rejections.append(Rejection(label, reason, _excerpt(candidate), answer))
     return outcome
 
 
-def _reason(reading: Reading, limits: Limits, is_duplicate: bool, num_kept: int) -> Reason | None:
-    """Why a completion is rejected, or None; the first reason that holds."""
+def _read(candidate: Candidate) -> Reading | None:
+    """The reading of a train question's completion, None of anything else."""
+    question = candidate.question
+    if question is None or question.split is not Split.TRAIN or candidate.failure:
+        return None
+    return read_candidate(candidate, question)
+
+
+def _agreed_answers(
+    candidates: Sequence[Candidate], readings: Sequence[Reading | None], min_agreement: float
+) -> dict[str, str]:
+    """The commonest answer of each question whose samples agree enough, failures counted as samples without an answer."""
+    samples: dict[str, tuple[Question, list[str | None]]] = {}
+    for candidate, reading in zip(candidates, readings, strict=True):
+        if candidate.question is not None and candidate.question.split is Split.TRAIN:
+            _, answers = samples.setdefault(candidate.question.id, (candidate.question, []))
+            answers.append(reading.answer if reading else None)
+    agreed = {}
+    for question, answers in samples.values():
+        answer, share = commonest_answer(answers, question.answer_kind)
+        if answer is not None and share >= min_agreement:
+            agreed[question.id] = answer
+    return agreed
+
+
+def _reason(
+    candidate: Candidate,
+    reading: Reading | None,
+    limits: Limits,
+    agreed: Mapping[str, str] | None,
+    seen: set[tuple[str, str]],
+) -> Reason | None:
+    """Why a completion is rejected, or None; the first reason that holds. `seen` grows by what is not rejected."""
+    question = candidate.question
+    if question is None:
+        return "no_question"
+    if question.split is not Split.TRAIN:
+        return "not_train"
+    if reading is None:
+        return candidate.failure
+    reason = _reason_of_text(reading, limits)
+    if reason is None and agreed is not None:
+        common = agreed.get(question.id)
+        is_common = common is not None and answers_equal(reading.answer, common, question.answer_kind)
+        reason = None if is_common else "disagreement"
+    if reason is None and (question.id, reading.text) in seen:
+        reason = "duplicate"
+    if reason is None:
+        seen.add((question.id, reading.text))
+    return reason
+
+
+def _reason_of_text(reading: Reading, limits: Limits) -> Reason | None:
     length = len(reading.text)
     if length == 0:
         return "empty"
-    if limits.only_correct and not reading.is_correct:
-        return "unreadable_answer" if reading.answer is None else "wrong_answer"
+    if limits.filter != "none" and reading.answer is None and not reading.is_correct:
+        return "unreadable_answer"
+    if limits.filter == "correct" and not reading.is_correct:
+        return "wrong_answer"
+    if limits.ascii_digits and any(c.isdecimal() and not c.isascii() for c in reading.text):
+        return "foreign_digits"
     if length < limits.min_characters:
         return "too_short"
-    if limits.max_characters is not None and length > limits.max_characters:
-        return "too_long"
-    if is_duplicate:
-        return "duplicate"
-    return "over_limit" if limits.max_per_question is not None and num_kept >= limits.max_per_question else None
+    return "too_long" if limits.max_characters is not None and length > limits.max_characters else None
+
+
+def _surplus(
+    candidates: Sequence[Candidate],
+    readings: Sequence[Reading | None],
+    reasons: Sequence[Reason | None],
+    limits: Limits,
+) -> Iterator[int]:
+    """Rows that are too many for their question."""
+    if limits.max_per_question is None:
+        return
+    rows: dict[str, list[int]] = {}
+    for row, (candidate, reason) in enumerate(zip(candidates, reasons, strict=True)):
+        if reason is None and candidate.question is not None:
+            rows.setdefault(candidate.question.id, []).append(row)
+    for mine in rows.values():
+        kept = set(range(limits.max_per_question))
+        if limits.diverse:
+            kept = set(
+                most_diverse([reading.text for row in mine if (reading := readings[row])], limits.max_per_question)
+            )
+        yield from (row for place, row in enumerate(mine) if place not in kept)
 
 
 def _rationale(question: Question, reading: Reading, limits: Limits, teacher: str) -> Rationale:
     """The record that is kept; its id depends on the question and the reasoning alone, not on what else was kept."""
     digest = hashlib.sha256(reading.text.encode()).hexdigest()[:10]
-    own = question.answer if limits.only_correct or reading.answer is None else reading.answer
+    own = question.answer if limits.filter == "correct" or reading.answer is None else reading.answer
     answer = question.answer if reading.is_correct else own
     return Rationale(f"{question.id}/{digest}", question.id, reading.text, answer, teacher)
 

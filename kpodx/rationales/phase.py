@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kpodx.artifacts import load_questions, save_rationales, write_json, write_jsonl
 from kpodx.errors import DataError
-from kpodx.rationales.config import RationalesConfig
-from kpodx.rationales.filtering import Candidate, Limits, Sifted, questions_without, sift
+from kpodx.rationales.asking import ask_for_rationales, build_template, extra_parameters, open_desk
+from kpodx.rationales.config import ASKED, RationalesConfig
+from kpodx.rationales.filtering import Candidate, Limits, Origin, Sifted, questions_without, sift
 from kpodx.rationales.recorded import QuestionIndex, RecordKeys, load_recorded
 from kpodx.runtime import PhaseContext
 from kpodx.schema import Question, Split
@@ -18,13 +20,16 @@ from kpodx.text.steps import split_steps
 
 REJECTED = "rejected.jsonl"
 REPORT = "report.json"
+SOURCE = "source.json"
+PROVENANCE = "provenance.jsonl"
 
 
 def run(context: PhaseContext) -> dict[str, object]:
-    """Write `rationales.jsonl`, `rejected.jsonl` and `report.json`; return the report.
+    """Write `rationales.jsonl`, `provenance.jsonl`, `rejected.jsonl` and `report.json`; return the report.
 
     Raises:
         DataError: there is no train question, a file of records cannot be used, or no rationale is kept.
+        BudgetSpentError, TeacherError: the teacher stopped before the end; what it wrote is kept.
     """
     config: RationalesConfig = context.recipe.rationales
     questions = load_questions(context.inputs["dataset"])
@@ -34,13 +39,20 @@ def run(context: PhaseContext) -> dict[str, object]:
             f"None of the {len(questions)} questions is in the train split; rationales are written for those only.",
             hint="Check the splits in the dataset table of the recipe.",
         )
-    outcome = sift(build_candidates(config, questions), build_limits(config), config.teacher_name or config.teacher)
-    report = build_report(outcome, questions)
+    if config.teacher in ASKED:
+        candidates, source, asked = ask(context, train)
+    else:
+        candidates, source, asked = build_candidates(config, questions), {"teacher": config.teacher}, None
+    name = config.teacher_name or str(source.get("model", config.teacher))
+    outcome = sift(candidates, build_limits(config), name)
+    report = build_report(outcome, questions) | ({"asked": asked} if asked else {})
     write_jsonl(context.output / REJECTED, map(dataclasses.asdict, outcome.rejections))
     write_json(context.output / REPORT, report)
     if not outcome.rationales:
         raise _nothing_kept(config, outcome, len(train))
     save_rationales(context.output, outcome.rationales)
+    write_json(context.output / SOURCE, {"name": name, "licence": config.licence, **source})
+    write_jsonl(context.output / PROVENANCE, build_provenance(outcome))
     missing = report["train_questions_without_rationale"]
     context.progress.note(
         f"{len(outcome.rationales)} rationales kept, {len(outcome.rejections)} rejected, {missing} questions without one"
@@ -48,9 +60,51 @@ def run(context: PhaseContext) -> dict[str, object]:
     return report
 
 
+def ask(
+    context: PhaseContext, questions: Sequence[Question]
+) -> tuple[list[Candidate], dict[str, object], dict[str, object]]:
+    """Candidates from a teacher that is asked; what is the same for all of them; and what the asking took."""
+    config: RationalesConfig = context.recipe.rationales
+    template = build_template(config)
+    with open_desk(context) as (desk, spending):
+        candidates, outcomes = ask_for_rationales(questions, config, template, desk)
+        reasons = Counter(failure.reason for failure in outcomes.failures.values())
+        asked: dict[str, object] = {
+            "cached": outcomes.cached,
+            "sent": outcomes.sent,
+            "failures": dict(reasons.most_common()),
+            "run_tokens": spending.tokens,
+            "run_usd": round(spending.usd, 6),
+        }
+        source: dict[str, object] = {
+            "teacher": config.teacher,
+            "model": desk.teacher.label,
+            "identity": desk.teacher.model,
+            "template": template.name,
+            "prompt": template.digest(),
+            "answer_extraction": config.prompt.answer_extraction,
+            "sampling": config.sampling.model_dump(mode="json") | dict(extra_parameters(config)),
+        }
+    return candidates, source, asked
+
+
+def build_provenance(outcome: Sifted) -> Iterator[dict[str, object]]:
+    """Of each kept rationale: the teacher's request, its sample, when and where it was written. The rest is in `source.json`."""
+    for rationale, origin in zip(outcome.rationales, outcome.origins, strict=True):
+        yield {"rationale": rationale.id, "teacher": rationale.teacher, **dataclasses.asdict(origin)}
+
+
 def build_limits(config: RationalesConfig) -> Limits:
     """What the settings keep."""
-    return Limits(config.filter == "correct", config.max_per_question, config.min_characters, config.max_characters)
+    return Limits(
+        config.filter,
+        config.max_per_question,
+        config.min_characters,
+        config.max_characters,
+        config.min_agreement,
+        config.choose == "diverse",
+        config.digits == "ascii",
+    )
 
 
 def build_candidates(config: RationalesConfig, questions: Sequence[Question]) -> Iterator[Candidate]:
@@ -66,7 +120,7 @@ def build_candidates(config: RationalesConfig, questions: Sequence[Question]) ->
     for path in config.files:
         for record in load_recorded(Path(path), keys):
             label = record.question_id or (record.question or "")[:80]
-            yield Candidate(index.find(record), record.completion, label)
+            yield Candidate(index.find(record), record.completion, label, origin=Origin(server=Path(path).name))
 
 
 def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, object]:
@@ -102,7 +156,8 @@ def _spread(values: Sequence[int]) -> dict[str, float] | None:
 
 def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int) -> DataError:
     """The error for a teacher of whom nothing was kept, with the likeliest remedy."""
-    where = ", ".join(config.files) or "the questions' own rationales"
+    own = "what the teacher wrote" if config.teacher in ASKED else "the questions' own rationales"
+    where = ", ".join(config.files) or own
     if not outcome.rejections:
         return DataError(
             f"No rationale found for {num_train} train questions in {where}.",
@@ -112,6 +167,9 @@ def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int) -> 
     hints = {
         "no_question": "The records do not match the train questions; check rationales.id_key and rationales.question_key.",
         "not_train": "The records answer questions outside the train split; use records of train questions.",
+        "length": "The texts reach their limit; raise rationales.sampling.max_tokens.",
+        "answer_too_large": "The server's answers are larger than rationales.openai.max_answer_mib.",
+        "prompt_too_long": "The prompts do not fit into the teacher's context.",
     }
     return DataError(
         f"None of {len(outcome.rejections)} completions was kept for {num_train} train questions ({where}): {reasons}.",

@@ -45,24 +45,33 @@ def load_recorded(path: Path, keys: RecordKeys) -> list[RecordedCompletion]:
     Raises:
         DataError: the file is missing, empty or not UTF-8, or a line is no JSON object or lacks a key; named with its line.
     """
-    completions = [item for number, record in _records(path) for item in _completions(record, keys, path, number)]
+    records = read_records(path, "rationales.files")
+    completions = [item for number, record in records for item in _completions(record, keys, path, number)]
     if not completions:
         raise DataError(f"{path} holds no records; expected one JSON object a line.", hint="Check rationales.files.")
     return completions
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_records(path: Path, setting: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number from 1, object) of each line of a user's JSONL file, empty ones left out.
+
+    Args:
+        path: the file.
+        setting: the setting that names it.
+
+    Raises:
+        DataError: the file is missing or not UTF-8, or a line holds no object; named with its line.
+    """
+    hint = f"Check {setting}."
     try:
         with path.open(encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
                     yield number, _parse_line(line, path, number)
     except FileNotFoundError as error:
-        raise DataError(
-            f"No file {path}; expected a JSONL file of recorded completions.", hint="Check rationales.files."
-        ) from error
+        raise DataError(f"No file {path}; expected a JSONL file.", hint=hint) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}", hint="Check rationales.files.") from error
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}", hint=hint) from error
 
 
 def _parse_line(line: str, path: Path, number: int) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_trusted_reasoning_without_answer_is_right_but_with_a_wrong_one_is_not()
 
 
 def test_without_the_filter_a_wrong_rationale_argues_for_its_own_answer() -> None:
-    limits = Limits(only_correct=False)
+    limits = Limits("none")
     outcome = sift(
         [
             Candidate(TRAIN, "9 * 3 = 27. The answer is 27."),
@@ -109,7 +109,7 @@ def test_every_completion_is_kept_or_rejected_once(
     rows: list[tuple[Question | None, str, int]], only_correct: bool, limit: int
 ) -> None:
     candidates = [Candidate(question, f"{text} The answer is {answer}.") for question, text, answer in rows]
-    outcome = sift(candidates, Limits(only_correct, limit), "x")
+    outcome = sift(candidates, Limits("correct" if only_correct else "none", limit), "x")
     assert len(outcome.rationales) + len(outcome.rejections) == len(candidates)
     assert len({rationale.id for rationale in outcome.rationales}) == len(outcome.rationales)
     assert all(rationale.question_id in ("q1", "c1") and rationale.text for rationale in outcome.rationales)

@@ -1,0 +1,221 @@
+"""Asking a teacher for the rationales of many questions: what is cached is not asked again, what comes is kept at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kpodx.artifacts import Journal
+from kpodx.errors import UsageError
+from kpodx.rationales.cache import AnswerCache, default_cache
+from kpodx.rationales.config import RationalesConfig
+from kpodx.rationales.filtering import EXCERPT_CHARACTERS, Candidate, Origin
+from kpodx.rationales.openai_api import Access, OpenAITeacher
+from kpodx.rationales.prompting import (
+    Template,
+    answer_request,
+    load_examples,
+    needs_answer,
+    rationale_requests,
+    with_answer,
+)
+from kpodx.rationales.requests import Completion, Failure, Request
+from kpodx.rationales.spending import Budget, Estimate, Prices, Spending, estimate
+from kpodx.rationales.teachers import Teacher
+from kpodx.runtime import PhaseContext, Progress
+from kpodx.schema import Question
+
+FAILURES = "failures.jsonl"
+SPENDING = "spending.jsonl"
+
+
+@dataclass
+class Outcomes:
+    """What came of requests, by key, and how many of them were sent now."""
+
+    completions: dict[str, Completion] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    cached: int = 0
+    sent: int = 0
+
+    def add(self, other: Outcomes) -> None:
+        """Put two together."""
+        self.completions |= other.completions
+        self.failures |= other.failures
+        self.cached += other.cached
+        self.sent += other.sent
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What asking needs.
+
+    Attributes:
+        teacher: who is asked.
+        cache: the answers of all runs.
+        failures: this phase's failures; a request that failed is not sent again until the phase begins anew.
+        progress: where progress is shown.
+    """
+
+    teacher: Teacher
+    cache: AnswerCache
+    failures: Journal
+    progress: Progress
+
+    def ask(self, requests: Iterable[Request], description: str) -> Outcomes:
+        """The outcome of every request; equal requests are one."""
+        waiting = {request.key: request for request in requests}
+        outcomes = Outcomes(self.cache.find(waiting.values()))
+        outcomes.cached = len(outcomes.completions)
+        for record in self.failures.records:
+            if record["key"] in waiting:
+                outcomes.failures[record["key"]] = Failure(waiting[record["key"]], record["reason"], record["excerpt"])
+        missing = [
+            request
+            for key, request in waiting.items()
+            if key not in outcomes.completions and key not in outcomes.failures
+        ]
+
+        def deliver(outcome: Completion | Failure) -> None:
+            key = outcome.request.key
+            if isinstance(outcome, Completion):
+                self.cache.put([outcome])
+                outcomes.completions[key] = outcome
+            else:
+                excerpt = outcome.text[:EXCERPT_CHARACTERS]
+                question = outcome.request.question_id
+                self.failures.append(
+                    {"key": key, "question_id": question, "reason": outcome.reason, "excerpt": excerpt}
+                )
+                outcomes.failures[key] = outcome
+            outcomes.sent += 1
+
+        if missing:
+            self.teacher.ask(missing, deliver, self.progress, description)
+        return outcomes
+
+
+def build_template(config: RationalesConfig) -> Template:
+    """The prompt of the settings, its examples read."""
+    examples = config.prompt.examples
+    return Template(config.prompt, load_examples(Path(examples)) if examples else ())
+
+
+def extra_parameters(config: RationalesConfig) -> Mapping[str, Any]:
+    """Parameters beside the sampling's that decide a text."""
+    if config.teacher != "openai" or config.openai is None:
+        return {}
+    return {**config.openai.extra, **({"api": config.openai.api} if config.openai.api != "chat" else {})}
+
+
+def ask_for_rationales(
+    questions: Sequence[Question], config: RationalesConfig, template: Template, desk: Desk
+) -> tuple[list[Candidate], Outcomes]:
+    """Every sample of every question as a candidate, in order, and the outcomes of all requests.
+
+    Where the answer is asked for alone (`rationales.prompt.answer_extraction`), a candidate's text is the reasoning followed by
+    that answer: `A: <p> <r> Therefore, the answer is <y>`.
+    """
+    extra = extra_parameters(config)
+    requests = rationale_requests(questions, template, config.sampling, desk.teacher.model, extra)
+    outcomes = desk.ask(requests, f"Asking {desk.teacher.label}")
+    by_id = {question.id: question for question in questions}
+    follow_ups = {
+        request.key: answer_request(request, done.text, by_id[request.question_id].answer_kind, config.sampling, extra)
+        for request in requests
+        if (done := outcomes.completions.get(request.key)) and needs_answer(done.text, config.prompt.answer_extraction)
+    }
+    if follow_ups:
+        outcomes.add(desk.ask(follow_ups.values(), f"Asking {desk.teacher.label} for answers"))
+    candidates = [_candidate(request, by_id, outcomes, follow_ups.get(request.key)) for request in requests]
+    return candidates, outcomes
+
+
+def _candidate(
+    request: Request, by_id: Mapping[str, Question], outcomes: Outcomes, follow_up: Request | None
+) -> Candidate:
+    question = by_id[request.question_id]
+    failure = outcomes.failures.get(request.key) or (follow_up and outcomes.failures.get(follow_up.key))
+    if failure:
+        return Candidate(question, failure.text, failure=failure.reason, origin=Origin(request.key, request.sample))
+    done = outcomes.completions[request.key]
+    text = with_answer(done.text, outcomes.completions[follow_up.key].text) if follow_up else done.text
+    return Candidate(question, text, origin=Origin(request.key, request.sample, done.created, done.server))
+
+
+def cache_path(config: RationalesConfig, environment: Mapping[str, str]) -> Path:
+    """The file of answers that the settings name, or the user's own."""
+    return Path(config.cache) if config.cache else default_cache(environment)
+
+
+def open_spending(config: RationalesConfig, path: Path) -> Spending:
+    """The run's log of what it spent on its teacher."""
+    cost = config.cost
+    prices = Prices(cost.input_usd_per_million, cost.output_usd_per_million)
+    return Spending(path, prices, Budget(cost.budget_usd, cost.budget_tokens))
+
+
+def build_teacher(context: PhaseContext, spending: Spending) -> Teacher:
+    """The teacher that the settings name."""
+    config: RationalesConfig = context.recipe.rationales
+    if config.teacher == "openai" and config.openai:
+        access = Access.of(config.openai, context.environment)
+        if config.openai.batch:
+            from kpodx.rationales.batch_api import BatchTeacher
+
+            return BatchTeacher(config.openai, access, spending, context.output)
+        return OpenAITeacher(config.openai, access, spending)
+    if config.cost.budget_usd is not None or config.cost.budget_tokens is not None:
+        raise UsageError(
+            f"rationales.cost holds a budget, but teacher {config.teacher!r} runs here and costs nothing.",
+            hint="Leave the budget out, or take teacher 'openai'.",
+        )
+    if config.teacher == "gguf" and config.gguf:
+        from kpodx.rationales.gguf_teacher import GgufTeacher
+
+        return GgufTeacher(config.gguf)
+    from kpodx.rationales.transformers_teacher import TransformersTeacher
+
+    assert config.transformers is not None
+    runtime = context.recipe.runtime
+    return TransformersTeacher(config.transformers, runtime.device, runtime.dtype, context.revisions)
+
+
+@contextlib.contextmanager
+def open_desk(context: PhaseContext) -> Iterator[tuple[Desk, Spending]]:
+    """All that asking needs, closed at the end."""
+    config: RationalesConfig = context.recipe.rationales
+    with contextlib.ExitStack() as stack:
+        # Beside the phase's own folder: a run's budget holds whatever else of its settings changes.
+        spending = open_spending(config, context.output.parent / SPENDING)
+        stack.callback(spending.close)
+        teacher = build_teacher(context, spending)
+        cache = stack.enter_context(AnswerCache(cache_path(config, context.environment)))
+        failures = stack.enter_context(Journal(context.output / FAILURES))
+        yield Desk(teacher, cache, failures, context.progress), spending
+
+
+def estimate_cost(
+    questions: Sequence[Question], config: RationalesConfig, environment: Mapping[str, str]
+) -> Estimate | None:
+    """What asking an API for these questions would take, from what is cached; None for teachers that cost nothing."""
+    if config.teacher != "openai" or config.openai is None:
+        return None
+    template = build_template(config)
+    requests = rationale_requests(questions, template, config.sampling, config.openai.model, extra_parameters(config))
+    unique = {request.key: request for request in requests}
+    path = cache_path(config, environment)
+    found: Mapping[str, Completion] = {}
+    usual = None
+    if path.is_file():
+        with AnswerCache(path) as cache:
+            found = cache.find(unique.values())
+            usual = cache.usual_usage(config.openai.model, template.name)
+    waiting = [request for key, request in unique.items() if key not in found]
+    cost = config.cost
+    prices = Prices(cost.input_usd_per_million, cost.output_usd_per_million)
+    second = 0 if config.prompt.answer_extraction == "never" else config.sampling.answer_max_tokens
+    return estimate(waiting, len(found), prices, usual, answer_max_tokens=second)

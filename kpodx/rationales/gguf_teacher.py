@@ -1,0 +1,123 @@
+"""A teacher that runs here from a GGUF file, through llama-cpp-python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kpodx.artifacts import hash_path
+from kpodx.errors import MissingDependencyError, ModelError
+from kpodx.rationales.config import GgufConfig
+from kpodx.rationales.prompting import join_messages
+from kpodx.rationales.requests import Completion, Failure, Request, Usage, judge_text
+from kpodx.rationales.teachers import Deliver, timestamp
+from kpodx.runtime import Progress, derive_seed
+
+_MAGIC = b"GGUF"
+
+
+class GgufTeacher:
+    """A decoder-only model in a GGUF file, with the chat template in the file, or plain text where it holds none.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        MissingDependencyError: the `gguf` extra is not installed.
+        ModelError: the file is missing, no GGUF, or an encoder-decoder's.
+    """
+
+    def __init__(self, config: GgufConfig) -> None:
+        try:
+            import llama_cpp  # noqa: F401
+        except ImportError as error:
+            raise MissingDependencyError(
+                "A GGUF teacher needs the package llama-cpp-python.", hint="pip install 'kpodx[gguf]'"
+            ) from error
+        self._config, self._path = config, Path(config.file)
+        check_file(self._path)
+        self.label = self._path.stem
+        self.model = f"{self._path.name}@{hash_path(self._path)[:16]}"
+
+    def ask(self, requests: Sequence[Request], deliver: Deliver, progress: Progress, description: str) -> None:
+        """Load the file, and write one completion after the other; those with a common beginning come together."""
+        import llama_cpp
+
+        config = self._config
+        model = llama_cpp.Llama(
+            str(self._path),
+            n_ctx=config.context_tokens,
+            n_threads=config.num_threads,
+            n_gpu_layers=config.gpu_layers,
+            verbose=False,
+        )
+        try:
+            for request in progress.track(requests, total=len(requests), description=description):
+                deliver(answer(model, request, self._path.name))
+        finally:
+            model.close()
+
+
+def check_file(path: Path) -> None:
+    """ModelError where llama-cpp-python would abort the process or could not use the file as a teacher."""
+    import llama_cpp
+
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(len(_MAGIC))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.", hint="Check rationales.gguf.file.") from error
+    if magic != _MAGIC:
+        raise ModelError(f"{path} is no GGUF file: it begins with {magic!r}, expected {_MAGIC!r}.")
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.vocab_only = True
+    with _quiet():
+        model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
+    if not model:
+        raise ModelError(
+            f"llama.cpp cannot load {path}.",
+            hint="It may be cut off, or of an architecture newer than llama-cpp-python.",
+        )
+    try:
+        has_encoder = llama_cpp.llama_model_has_encoder(model)
+    finally:
+        llama_cpp.llama_model_free(model)
+    if has_encoder:
+        raise ModelError(
+            f"{path} is an encoder-decoder (such as T5), which llama-cpp-python's completion calls cannot run.",
+            hint="Take a decoder-only model, or the same one through teacher 'transformers'.",
+        )
+
+
+def _quiet() -> Any:
+    """Keep llama.cpp's own lines off the terminal while something loads."""
+    from llama_cpp._utils import suppress_stdout_stderr
+
+    return suppress_stdout_stderr(disable=False)
+
+
+def answer(model: Any, request: Request, name: str) -> Completion | Failure:
+    """One completion."""
+    parameters = dict(request.parameters)
+    # Without a seed of its own each sample still draws another text, and the same one each time.
+    seed = parameters.pop("seed", derive_seed(request.key))
+    begun = time.monotonic()
+    try:
+        if model.metadata.get("tokenizer.chat_template"):
+            conversation = [{"role": message.role, "content": message.content} for message in request.messages]
+            document = model.create_chat_completion(messages=conversation, seed=seed, **parameters)
+        else:
+            document = model.create_completion(join_messages(request), seed=seed, **parameters)
+    except ValueError as error:
+        if "context window" in str(error):
+            return Failure(request, "prompt_too_long")
+        raise ModelError(f"{name}: {error}") from error
+    choice, usage = document["choices"][0], document["usage"]
+    text = choice["message"]["content"] if "message" in choice else choice["text"]
+    tokens = Usage(usage["prompt_tokens"], usage["completion_tokens"])
+    reason = judge_text(text or "", choice["finish_reason"], None)
+    if reason:
+        return Failure(request, reason, text or "", tokens)
+    return Completion(request, text, tokens, timestamp(), name, round(time.monotonic() - begun, 3))

@@ -1,0 +1,188 @@
+"""What a teacher may cost: prices, caps that hold, and a log of every request that left.
+
+A request is written down with its bound before it is sent, and with its true cost when the answer is there. So after a kill the
+log still holds what may have been spent: a request without an end counts at its bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kpodx.artifacts import Journal
+from kpodx.errors import DataError
+from kpodx.rationales.requests import Request, Usage
+
+_TOKENS_PER_BYTE = 0.25
+_TOKENS_PER_COMPLETION = 200.0
+_BOUND_OF_THE_SECOND_QUESTION = 160
+
+
+@dataclass(frozen=True)
+class Prices:
+    """US dollars for a million tokens of prompts and of completions."""
+
+    input_usd_per_million: float = 0.0
+    output_usd_per_million: float = 0.0
+
+    def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """The price of so many tokens.
+
+        >>> Prices(0.5, 1.5).usd(2_000_000, 1_000_000)
+        2.5
+        """
+        return (prompt_tokens * self.input_usd_per_million + completion_tokens * self.output_usd_per_million) / 1e6
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Hard caps; None for none."""
+
+    usd: float | None = None
+    tokens: int | None = None
+
+    def holds(self, usd: float, tokens: int) -> bool:
+        """Whether so much may be spent."""
+        # A hair of tolerance for sums of floats: a millionth of a cent.
+        return (self.usd is None or usd <= self.usd + 1e-8) and (self.tokens is None or tokens <= self.tokens)
+
+
+class Spending:
+    """The log of one run, and what it adds up to.
+
+    Args:
+        path: JSONL file, appended to; read first where it exists.
+        prices: what tokens cost now; the log holds tokens only.
+        budget: the caps.
+
+    Raises:
+        DataError: the log holds something else.
+    """
+
+    def __init__(self, path: Path, prices: Prices, budget: Budget) -> None:
+        self.prices, self.budget = prices, budget
+        self.prompt_tokens = self.completion_tokens = self.requests = 0
+        self._open: dict[int, tuple[int, int]] = {}
+        self._journal = Journal(path)
+        self._next = 0
+        try:
+            for record in self._journal.records:
+                self._replay(record)
+        except (ValueError, KeyError, TypeError) as error:
+            self.close()
+            raise DataError(
+                f"{path}: expected records of the spending, got {record}.",
+                hint="The file was changed by hand; without it the run forgets what it has spent.",
+            ) from error
+        # What was under way when an earlier process ended may have been paid for.
+        for number in list(self._open):
+            self._settle(number, *self._open[number])
+        self.requests = 0
+
+    def close(self) -> None:
+        """Close the log."""
+        self._journal.close()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens spent so far, requests under way not counted."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def usd(self) -> float:
+        """US dollars spent so far, requests under way not counted."""
+        return self.prices.usd(self.prompt_tokens, self.completion_tokens)
+
+    @property
+    def under_way(self) -> int:
+        """Requests that were sent and have no end yet."""
+        return len(self._open)
+
+    def reserve(self, request: Request) -> int | None:
+        """A number for a request that may be sent now, None where it could break a cap together with those under way."""
+        bound = (request.max_prompt_tokens, request.max_tokens)
+        read = self.prompt_tokens + sum(prompt for prompt, _ in self._open.values()) + bound[0]
+        written = self.completion_tokens + sum(completion for _, completion in self._open.values()) + bound[1]
+        if not self.budget.holds(self.prices.usd(read, written), read + written):
+            return None
+        number, self._next = self._next, self._next + 1
+        self._journal.append({"sent": number, "key": request.key[:16], "bound": list(bound)})
+        self._open[number] = bound
+        return number
+
+    def settle(self, number: int, usage: Usage | None) -> None:
+        """A request ended with this usage; None where nobody knows, which counts at its bound."""
+        spent = self._open[number] if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+        self._journal.append({"ended": number, "tokens": list(spent)})
+        self._settle(number, *spent)
+
+    def _settle(self, number: int, prompt_tokens: int, completion_tokens: int) -> None:
+        del self._open[number]
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self.requests += 1
+
+    def _replay(self, record: dict[str, Any]) -> None:
+        if "sent" in record:
+            prompt, completion = record["bound"]
+            self._open[record["sent"]] = (int(prompt), int(completion))
+            self._next = max(self._next, record["sent"] + 1)
+        else:
+            prompt, completion = record["tokens"]
+            self._settle(record["ended"], int(prompt), int(completion))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What asking would take: requests, tokens and US dollars, likely and at most."""
+
+    requests: int
+    cached: int
+    tokens: int
+    max_tokens: int
+    usd: float
+    max_usd: float
+
+
+def estimate(
+    requests: Iterable[Request],
+    cached: int,
+    prices: Prices,
+    usual: tuple[float, float] | None,
+    *,
+    answer_max_tokens: int = 0,
+) -> Estimate:
+    """What `requests` would take.
+
+    Args:
+        requests: those that are not cached.
+        cached: how many are.
+        prices: of tokens.
+        usual: (tokens of a prompt per byte, tokens of a completion) seen before; None assumes 4 bytes a token and completions
+            of 200 tokens, or of the limit where that is less.
+        answer_max_tokens: limit of a second request that may follow each one, with its rationale in the prompt; 0 for none.
+            It counts in the most, not in the likely figures.
+    """
+    count = 0
+    read = written = 0.0
+    max_read = max_written = 0
+    per_byte, completion = usual or (_TOKENS_PER_BYTE, _TOKENS_PER_COMPLETION)
+    for request in requests:
+        count += 1
+        read += per_byte * sum(len(message.content.encode()) for message in request.messages)
+        written += min(completion, request.max_tokens)
+        max_read += request.max_prompt_tokens
+        max_written += request.max_tokens
+        if answer_max_tokens:
+            max_read += request.max_prompt_tokens + request.max_tokens + _BOUND_OF_THE_SECOND_QUESTION
+            max_written += answer_max_tokens
+    return Estimate(
+        requests=count,
+        cached=cached,
+        tokens=round(read + written),
+        max_tokens=max_read + max_written,
+        usd=prices.usd(read, written),
+        max_usd=prices.usd(max_read, max_written),
+    )
