@@ -53,6 +53,8 @@ def kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(kind(part) for part in arguments if part is not type(None)))
+    if origin is dict:
+        return "table"
     if origin is tuple:
         return f"list of {kind(arguments[0])}s"
     if isinstance(annotation, EnumType):
@@ -73,7 +75,7 @@ def default(field: FieldInfo) -> str:
     if field.is_required():
         return ""
     value = field.get_default(call_default_factory=True)
-    if value is None or isinstance(value, Config):
+    if value is None or value == {} or isinstance(value, Config):
         return "none"
     if isinstance(value, bool):
         return f"`{value}`".lower()

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kpodx.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
 
-FilePath = Annotated[str, "path"]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""The type of a seed: what every generator of random numbers takes."""
+
+FilePath = Annotated[str, Field(min_length=1), "path"]
 """The type of a field that names a file or folder; a relative one is read from the folder of its recipe."""
 
 UNSHOWN = "unshown"
@@ -23,7 +26,9 @@ UNSHOWN = "unshown"
 class Config(BaseModel):
     """Frozen settings that refuse unknown keys. Each field's docstring is one sentence with the unit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     outside_fingerprint: ClassVar[frozenset[str]] = frozenset()
     """Fields that change how the work is done (speed, place, price) and never what comes out of it."""
@@ -108,13 +113,48 @@ def describe_problems(error: ValidationError, model: type[BaseModel], sources: M
         if problem["type"] == "extra_forbidden":
             parent = _model_at(model, location[:-1])
             guess = nearest(str(location[-1]), list(parent.model_fields)) if parent else None
+            guess = guess or (_key_elsewhere(str(location[-1]), model) if len(location) == 1 else None)
             lines.append(f"{key}{source}: unknown key" + (f"; did you mean {guess!r}?" if guess else ""))
             continue
         got = problem.get("input")
         quiet = problem["type"] == "missing" or isinstance(got, dict) or _is_unshown(model, location)
         shown = "" if quiet else f", got {got!r}"
-        lines.append(f"{key or 'recipe'}{source}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}")
+        lines.append(f"{key or 'recipe'}{source}: {_in_words(problem)}{shown}")
     return lines
+
+
+_WORDS = {
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "dict_type": "expected a table",
+    "model_type": "expected a table",
+    "string_type": "expected a text",
+    "string_too_short": "expected a text that is not empty",
+    "finite_number": "expected a finite number",
+}
+
+
+def _in_words(problem: Mapping[str, Any]) -> str:
+    """What is wrong, without the names of Python's types."""
+    words = _WORDS.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
+    return words[0].lower() + words[1:]
+
+
+def _key_elsewhere(name: str, model: type[BaseModel], prefix: str = "") -> str | None:
+    """The dotted key of a setting that looks like `name` but stands in a table: "distillation.epochs" for "epochs"."""
+    keys = dict(_leaf_keys(model, prefix))
+    guess = name if name in keys else nearest(name, list(keys))
+    return keys[guess] if guess else None
+
+
+def _leaf_keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        tables = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
+        inner = next((t for t in tables if issubclass(t, BaseModel)), None)
+        if inner:
+            yield from _leaf_keys(inner, f"{prefix}{name}.")
+        else:
+            yield name, f"{prefix}{name}"
 
 
 def build_config(model: type[C], values: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> C:
@@ -128,6 +168,13 @@ def build_config(model: type[C], values: Mapping[str, Any], sources: Mapping[str
             f"{what} in the settings:\n" + "\n".join(f"  - {line}" for line in lines),
             hint="`kpodx recipes show quickstart` prints a complete recipe.",
         ) from error
+
+
+def setting(config: Any, key: str) -> Any:
+    """The value at a dotted key, None where there is no such setting."""
+    for name in key.split("."):
+        config = getattr(config, name, None)
+    return config
 
 
 def resolve_path(path: str, base: Path) -> Path:

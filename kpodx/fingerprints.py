@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kpodx.artifacts import hash_json, hash_model, hash_path
-from kpodx.config import Config, path_settings
+from kpodx.config import Config, path_settings, setting
 from kpodx.errors import ConfigError, ModelError
 
 MODEL_REVISIONS = {
@@ -135,13 +135,6 @@ def recipe_models(recipe: Any) -> dict[str, tuple[str, str | None]]:
         if isinstance(model, str) and model != THE_STUDENT:
             found[key] = (model, setting(recipe, revision_key))
     return found
-
-
-def setting(config: Any, key: str) -> Any:
-    """The value at a dotted key, None where there is no such setting."""
-    for name in key.split("."):
-        config = getattr(config, name, None)
-    return config
 
 
 def fingerprint(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import kpodx
 from kpodx.artifacts import read_json
 from kpodx.config import nearest
-from kpodx.errors import RunError, UsageError
+from kpodx.errors import KpodxError, RunError, UsageError
 from kpodx.fingerprints import ContentHashes, Revisions, fingerprint
 from kpodx.launch import Launch, wait_for
 from kpodx.phase_folders import adopt, begin, content_digest, disk_full_told, finish, is_complete, put_aside
@@ -59,8 +59,7 @@ _MODEL = ("student", "runtime.device", "runtime.dtype")
 
 PHASES = (
     Phase("dataset", (), 1),
-    # Teachers that run here: where and in which number format they do, decides what they write.
-    Phase("rationales", ("dataset",), 2, ("runtime.device", "runtime.dtype")),
+    Phase("rationales", ("dataset",), 2),
     Phase("weighting", ("dataset", "rationales"), 1, _MODEL),
     Phase("difficulty", ("dataset", "rationales", "weighting"), 1, _MODEL),
     # The schedule's last stage is a share of the epochs.
@@ -233,8 +232,7 @@ def run_pipeline(
         KeyboardInterrupt: passed on, after the state was saved.
     """
     choice, progress = choice or Choice(), progress or SilentProgress()
-    for name in (*choice.force, *filter(None, (choice.start, choice.stop))):
-        check_phase_name(name, phases)
+    check_choice(choice, phases)
     limit_threads(resolved.recipe.runtime.num_threads)
     if launch and launch.follows:
         return _follow(resolved.recipe, run_dir, progress, phases)
@@ -251,6 +249,19 @@ def run_pipeline(
             results.append(worker.finish(planned, cached))
         run.manifest["state"] = "finished" if plan[-1].name == phases[-1].name else "partial"
     return PipelineResult(run.path, tuple(results))
+
+
+def check_choice(choice: Choice, phases: Sequence[Phase] = PHASES) -> None:
+    """UsageError where a phase is unknown or the order is reversed, RunError where a run to reuse is none."""
+    for name in (*choice.force, *filter(None, (choice.start, choice.stop))):
+        check_phase_name(name, phases)
+    names = [phase.name for phase in phases]
+    if choice.start and choice.stop and names.index(choice.start) > names.index(choice.stop):
+        raise UsageError(
+            f"--from {choice.start} comes after --to {choice.stop}.", hint=f"The order is {', '.join(names)}."
+        )
+    for other in choice.reuse:
+        load_run(other)
 
 
 def finished_phases(
@@ -274,18 +285,37 @@ def _names_before(start: str | None, phases: Sequence[Phase]) -> list[str]:
 
 
 @contextlib.contextmanager
+def memory_told() -> Iterator[None]:
+    """Turn what Python, torch and CUDA raise when memory runs out into an error with a remedy."""
+    try:
+        yield
+    except Exception as error:
+        is_full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if not is_full and "can't allocate memory" not in str(error):
+            raise
+        words = str(error).strip().splitlines() or ["no more memory"]
+        raise KpodxError(
+            f"The memory is full: {words[0][:200]}",
+            hint="Lower the batch_size (or generation_batch_size) of the phase that ran, or take a smaller model.",
+        ) from error
+
+
+@contextlib.contextmanager
 def _recorded(run: Run) -> Iterator[None]:
     """Leave the manifest saying how the run ended."""
-    state = "failed"
+    state, problem = "failed", None
     try:
-        with disk_full_told(run.path):
+        with disk_full_told(run.path), memory_told():
             yield
         state = run.manifest["state"]
     except KeyboardInterrupt:
         state = "interrupted"
         raise
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise
     finally:
-        run.manifest["state"] = state
+        run.manifest.update(state=state, error=problem)
         with disk_full_told(run.path):
             run.save()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from kpodx.config import C, Config, describe_problems, nearest, resolve_path, resolve_paths
+from kpodx.config import C, Config, describe_problems, nearest, path_settings, resolve_path, resolve_paths, setting
 from kpodx.curriculum.config import CurriculumConfig
 from kpodx.dataset.config import DatasetConfig
 from kpodx.difficulty.config import DifficultyConfig
@@ -86,6 +86,15 @@ class Recipe(Config):
     def _every_table(cls, values: Any) -> Any:
         """An absent table is an empty one, so that what it lacks is told by name."""
         return {**{table: {} for table in TABLES}, **values} if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.rationales.teacher == "embedded" and self.dataset.format != "embedded":
+            raise ValueError(
+                f"rationales.teacher 'embedded' belongs to dataset.format 'embedded', but that is {self.dataset.format!r}; "
+                "rationales that come with the questions are teacher 'gold'"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,14 @@ def load_recipe(
     return ResolvedRecipe(recipe, dict(sorted(sources.items())), path.resolve())
 
 
+def missing_paths(recipe: Recipe) -> list[tuple[str, str]]:
+    """(dotted key, path) of each file to read and each local model that is not there."""
+    paths = [(key, path) for key, path in path_settings(recipe) if key != "rationales.cache"]
+    models = [(key, setting(recipe, key)) for key in MODEL_KEYS]
+    paths += [(key, model) for key, model in models if isinstance(model, str) and model.startswith("/")]
+    return [(key, path) for key, path in paths if not Path(path).exists()]
+
+
 def _validate(layers: Layers, problems: list[str]) -> Recipe:
     """The recipe that the layers make; ConfigError with `problems` and all that pydantic finds."""
     found: list[str] = []
@@ -234,9 +251,7 @@ def _absolute(recipe: Recipe, base_of: Callable[[str], Path]) -> Recipe:
     """The recipe with absolute paths, and absolute folders where a model begins with ./, ../ or ~."""
     recipe = resolve_paths(recipe, base_of)
     for key in MODEL_KEYS:
-        model: Any = recipe
-        for name in key.split("."):
-            model = getattr(model, name, None)
+        model = setting(recipe, key)
         if isinstance(model, str) and re.match(r"\.\.?/|~", model):
             recipe = _replaced(recipe, key, str(resolve_path(model, base_of(key))))
     return recipe

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import time
@@ -20,6 +22,8 @@ from typing import Any
 import kpodx
 from kpodx.artifacts import read_json, write_json
 from kpodx.errors import RunError
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -87,7 +91,14 @@ def load_run(path: Path) -> Run:
         raise RunError(
             f"{path} is not a run folder: it has no {MANIFEST}.", hint="`kpodx status` shows the newest run."
         )
-    manifest = read_json(file)
+    try:
+        manifest = read_json(file)
+    except RunError as error:
+        # read_json's own hint, to delete the file, would make the folder no run folder any more.
+        raise RunError(
+            error.message,
+            hint=f"`kpodx distill RECIPE --run {path}` writes it anew, and uses the finished phases again.",
+        ) from error
     if not isinstance(manifest, dict) or "kpodx" not in manifest:
         raise RunError(f"{file} was not written by kpodx.", hint="Give a folder that `kpodx distill` made.")
     if manifest.get("format") != FORMAT:
@@ -126,27 +137,44 @@ def open_run(path: Path) -> Iterator[Run]:
         RunError: the folder holds something else (which stays untouched), or another process owns it.
     """
     path = path.resolve()
-    _refuse_foreign(path)
+    refuse_foreign(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The run folder {path} cannot be made: {error.strerror}.", hint="Give another with --run."
+        ) from error
     with _locked(path):
-        file = path / MANIFEST
         run = (
             load_run(path)
-            if file.is_file()
+            if (path / MANIFEST).is_file() and not _is_damaged(path / MANIFEST)
             else Run(path, {"kpodx": kpodx.__version__, "format": FORMAT, "created": now()})
         )
         run.manifest["process"] = {"pid": os.getpid(), "host": socket.gethostname()}
         yield run
 
 
-def _refuse_foreign(path: Path) -> None:
+def _is_damaged(file: Path) -> bool:
+    """Whether a manifest cannot be read; a copy is kept. Phases prove by their own `done.json` that they are finished."""
+    try:
+        read_json(file)
+    except RunError:
+        copy = file.with_name(f"{MANIFEST}.damaged")
+        shutil.copyfile(file, copy)
+        logger.warning("%s could not be read and is written anew; the old one is kept as %s", file, copy.name)
+        return True
+    return False
+
+
+def refuse_foreign(path: Path) -> None:
+    """RunError where `path` holds something that is no run; nothing is written."""
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file, expected a run folder.", hint="Give another folder with --run.")
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        names = {item.name for item in path.iterdir()}
+        names = {item.name for item in path.iterdir()} if path.is_dir() else set()
     except OSError as error:
         raise RunError(
-            f"The run folder {path} cannot be made or read: {error.strerror}.", hint="Give another with --run."
+            f"The run folder {path} cannot be read: {error.strerror}.", hint="Give another with --run."
         ) from error
     if MANIFEST not in names and any(name != LOCK and not name.endswith(".partial") for name in names):
         raise RunError(

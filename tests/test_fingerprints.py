@@ -10,8 +10,11 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from kpodx.config import build_config
 from kpodx.errors import ModelError
 from kpodx.fingerprints import ContentHashes, Revisions, fingerprint, hub_commit
+from kpodx.rationales.config import RationalesConfig
+from kpodx.recipe import load_recipe
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -124,3 +127,41 @@ def test_a_local_model_is_its_own_files_and_not_what_lies_beside_them(tmp_path: 
     second = now()
     (tmp_path / "config.json").write_text('{"a": 1}')
     assert len({first, second, now()}) == 3
+
+
+def test_speed_place_and_price_do_not_change_a_fingerprint(tmp_path: Path) -> None:
+    def now(**rationales: Any) -> str:
+        openai = {"model": "m", **rationales.pop("openai", {})}
+        recipe = load_recipe("quickstart").recipe
+        table = build_config(RationalesConfig, {"teacher": "openai", "openai": openai, **rationales})
+        return of(recipe.model_copy(update={"rationales": table}), name="rationales", uses=())
+
+    base = now()
+    same = [
+        now(cost={"budget_tokens": 5}),
+        now(cache=str(tmp_path / "elsewhere.sqlite")),
+        now(openai={"concurrency": 3, "base_urls": "http://localhost/v1", "api_key_env": "KEY"}),
+        now(gguf={"file": str(tmp_path / "unread.gguf")}),
+    ]
+    assert set(same) == {base}
+    other = [
+        now(openai={"model": "n"}),
+        now(sampling={"max_tokens": 9}),
+        now(prompt={"cue": "Well."}),
+        now(openai={"extra": {"a": 1}}),
+    ]
+    assert len({base, *other}) == 5
+
+
+def test_a_local_teacher_counts_by_its_content(tmp_path: Path) -> None:
+    def now() -> str:
+        table = build_config(RationalesConfig, {"teacher": "transformers", "transformers": {"model": str(tmp_path)}})
+        recipe = load_recipe("quickstart").recipe.model_copy(update={"rationales": table})
+        return of(recipe, name="rationales", uses=())
+
+    (tmp_path / "config.json").write_text("{}")
+    first = now()
+    (tmp_path / "README.md").write_text("card")
+    assert now() == first
+    (tmp_path / "config.json").write_text("[]")
+    assert now() != first

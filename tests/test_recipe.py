@@ -12,7 +12,7 @@ import pytest
 from kpodx import recipe as recipe_module
 from kpodx.config import Config
 from kpodx.errors import ConfigError
-from kpodx.recipe import TABLES, Recipe, copy_recipe, find_recipe, load_recipe, shipped_recipes
+from kpodx.recipe import TABLES, Recipe, copy_recipe, find_recipe, load_recipe, missing_paths, shipped_recipes
 
 TEXT = """\
 name = "tiny"
@@ -207,3 +207,46 @@ def test_a_wheel_carries_the_recipes_and_finds_them(repository: Path, tmp_path: 
     *names, file = done.stdout.split()
     assert sorted(f"{name}.toml" for name in names) == sorted(expected)
     assert Path(file).is_relative_to(installed)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        (
+            "distillation.learning_rate=inf",
+            "distillation.learning_rate (command line): expected a finite number, got inf",
+        ),
+        ("weighting.min_rationale_gain=nan", "expected a finite number"),
+        ("distillation.seed=-5", "greater than or equal to 0"),
+        ("weighting.seed=4294967296", "less than 4294967296"),
+        ("weighting.hidden_size=9999999999999", "less than or equal to 65536"),
+        ("dataset.embedded.train=9999999999999999999999", "less than or equal to 10000000"),
+        ("distillation.optimizer=adam", "'adamw_torch'"),
+        ("distillation.lr_scheduler=cosin", "'cosine'"),
+        ("student.model=", "expected a text that is not empty"),
+        ("weighting.min_keep_share=0.98", "min_keep_share 0.98 is not below max_keep_share 0.97"),
+        ("distillation.loggers=foo", "expected a list, got 'foo'"),
+        ("distillation=3", "expected a table, got 3"),
+        ("epochs=3", "unknown key; did you mean 'distillation.epochs'?"),
+        ("epohcs=3", "unknown key; did you mean 'distillation.epochs'?"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(override: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("quickstart", [override])
+    assert words in caught.value.message
+
+
+def test_the_generators_rationales_belong_to_its_questions() -> None:
+    with pytest.raises(ConfigError, match=r"belongs to dataset\.format 'embedded', but that is 'gsm8k'"):
+        load_recipe("flant5-small-gsm8k", ["rationales.teacher=embedded"])
+
+
+def test_missing_files_and_local_models_are_found() -> None:
+    overrides = ["student.model=./nowhere", "rationales.files=gone.jsonl", "rationales.teacher=recorded"]
+    recipe = load_recipe("flant5-small-gsm8k", overrides).recipe
+    here = Path.cwd()
+    assert missing_paths(recipe) == [
+        ("rationales.files", str(here / "gone.jsonl")),
+        ("student.model", str(here / "nowhere")),
+    ]

@@ -22,6 +22,7 @@ from kpodx.runs import (
     lock_holder,
     newest_run,
     open_run,
+    refuse_foreign,
 )
 
 HOLD = """
@@ -168,3 +169,28 @@ def test_versions_are_recorded_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -
     assert described["packages"]["numpy"] is not None
     assert "secret" not in str(described)
     assert installed_versions(("no-such-distribution",)) == {"no-such-distribution": None}
+
+
+def test_a_damaged_manifest_is_written_anew_and_finished_phases_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_run(tmp_path, "finished", "2026-01-01")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(RunError, match="not valid JSON") as caught:
+        load_run(tmp_path)
+    assert f"kpodx distill RECIPE --run {tmp_path}" in (caught.value.hint or "")
+    with open_run(tmp_path) as run:
+        run.save()
+    assert load_run(tmp_path).manifest["kpodx"] == kpodx.__version__
+    assert (tmp_path / "manifest.json.damaged").read_text() == "{"
+    assert (tmp_path / "dataset").is_dir()
+    assert "written anew" in caplog.text
+
+
+def test_looking_at_a_foreign_folder_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty and not a run folder"):
+        refuse_foreign(tmp_path)
+    refuse_foreign(tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import kpodx
-from kpodx.cli import compare, distill, doctor, recipes, show, status, validate
+from kpodx.cli import compare, distill, doctor, rationales, recipes, show, status, validate
 from kpodx.cli.terminal import print_error, set_up_logging, stderr_console
 from kpodx.errors import KpodxError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 for _command in (distill.distill, validate.validate, status.status, compare.compare, show.show, doctor.doctor):
     app.command()(_command)
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(rationales.app, name="rationales")
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from kpodx.cli import terminal
 from kpodx.cli.summary import accuracy, by_steps
-from kpodx.errors import UsageError
+from kpodx.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from kpodx.runs import Run
@@ -29,6 +29,11 @@ def compare(
         raise UsageError(f"Got {len(runs)} run, expected two or more.", hint="kpodx compare runs/first runs/second")
     opened = [load_run(path) for path in runs]
     document = comparison([(str(path), run) for path, run in zip(runs, opened, strict=True)])
+    for pair in document["paired"]:
+        if pair["n"] == 0:
+            terminal.say(
+                f"{pair['second']} and {pair['first']} have no test question in common: nothing to compare by pairs."
+            )
     if json:
         terminal.print_json(document)
     else:
@@ -62,11 +67,18 @@ def _figures(run: Run) -> dict[str, Any]:
 
 def correct_by_question(run: Run) -> dict[str, bool]:
     """Whether each test question was answered rightly, by question id."""
-    from kpodx.artifacts import load_predictions, load_questions
+    from kpodx.artifacts import load_predictions, load_questions, read_json
+    from kpodx.phase_folders import missing_files
+    from kpodx.runs import DONE
     from kpodx.schema import Split
 
     test = {question.id for question in load_questions(run.folder("dataset")) if question.split is Split.TEST}
     folder = run.folder("evaluation")
+    if missing := missing_files(folder, read_json(folder / DONE)):
+        raise RunError(
+            f"{folder / missing[0]} is missing or of another size than when its phase was finished.",
+            hint="Run the recipe again: the phase is repeated.",
+        )
     predictions = [p for file in sorted(folder.glob("predictions*.jsonl")) for p in load_predictions(folder, file.name)]
     return {p.question_id: p.correct for p in predictions if p.question_id in test}
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kpodx.cli import terminal
+from kpodx.errors import UsageError
+from kpodx.layers import ENVIRONMENT_PREFIX
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from kpodx.launch import Launch
     from kpodx.pipeline import Choice, PipelineResult, PlannedPhase
+    from kpodx.rationales.spending import Estimate
     from kpodx.recipe import ResolvedRecipe
 
 
@@ -48,6 +53,8 @@ def distill(
     from kpodx.pipeline import Choice
     from kpodx.recipe import load_recipe
 
+    if run == Path() and "" in sys.argv:
+        raise UsageError("--run is empty, expected a folder.")
     launch = Launch.from_environment(os.environ)
     console = terminal.stderr_console()
     terminal.set_up_logging(console, quiet=launch.follows)
@@ -85,13 +92,16 @@ def _run(resolved: ResolvedRecipe, run: Path, choice: Choice, launch: Launch, co
             )
     except KeyboardInterrupt:
         where = f" in {current[0]}" if current else ""
-        terminal.say(f"interrupted{where}; the state is saved in {run}. Go on with:\n  {resume_command(sys.argv)}")
+        command = resume_command(sys.argv, os.environ)
+        terminal.say(f"interrupted{where}; what is finished is kept in {run}. Go on with:\n  {command}")
         raise typer.Exit(130) from None
 
 
-def resume_command(arguments: list[str]) -> str:
-    """The command that goes on: the same without --force, whose phases were put aside already."""
-    kept, skip = ["kpodx"], False
+def resume_command(arguments: list[str], environment: Mapping[str, str]) -> str:
+    """The command that goes on: the same, with the variables that set something, and without --force, whose phases were put
+    aside already."""
+    settings = sorted(name for name in environment if name.startswith(ENVIRONMENT_PREFIX))
+    kept, skip = [*(f"{name}={environment[name]}" for name in settings), "kpodx"], False
     for argument in arguments[1:]:
         if skip or argument.startswith("--force="):
             skip = False
@@ -117,20 +127,53 @@ def result_document(result: PipelineResult) -> dict[str, Any]:
 
 def _show_plan(resolved: ResolvedRecipe, run: Path, choice: Choice, *, as_json: bool) -> None:
     from kpodx.fingerprints import Revisions
-    from kpodx.pipeline import finished_phases
-    from kpodx.runs import MANIFEST, load_run
+    from kpodx.pipeline import check_choice, finished_phases
+    from kpodx.runs import MANIFEST, load_run, refuse_foreign
 
+    check_choice(choice)
+    refuse_foreign(run)
     pins = load_run(run).manifest.get("revisions", {}) if (run / MANIFEST).is_file() else {}
     found = finished_phases(resolved, run, choice, Revisions(dict(pins)))
     rows = [
         {"name": planned.name, "folder": str(run / planned.folder), "cached": done, "seed": planned.seed}
         for planned, done in found
     ]
+    cost = _teacher_estimate(resolved, run, found)
     if as_json:
-        terminal.print_json({"run": str(run), "phases": rows})
+        terminal.print_json({"run": str(run), "phases": rows, "teacher": cost and dataclasses.asdict(cost)})
         return
     terminal.print_table(
         f"{resolved.recipe.name} in {run}",
         ("phase", "would", "folder"),
         [(str(row["name"]), "be used again" if row["cached"] else "run", str(row["folder"])) for row in rows],
     )
+    if cost:
+        terminal.print_table(
+            "the teacher, if no request fails",
+            ("", "likely", "at most"),
+            [
+                ("requests", f"{cost.requests:,}", f"{cost.max_requests:,}"),
+                ("cached", f"{cost.cached:,}", ""),
+                ("tokens", f"{cost.tokens:,}", f"{cost.max_tokens:,}"),
+                ("US dollars", f"{cost.usd:.2f}", f"{cost.max_usd:.2f}"),
+            ],
+        )
+
+
+def _teacher_estimate(
+    resolved: ResolvedRecipe, run: Path, found: Sequence[tuple[PlannedPhase, bool]]
+) -> Estimate | None:
+    """What asking the teacher would take; None where it is not asked, or costs nothing."""
+    state = {planned.name: (planned, done) for planned, done in found}
+    if resolved.recipe.rationales.teacher != "openai" or "rationales" not in state or state["rationales"][1]:
+        return None
+    from kpodx.artifacts import load_questions
+    from kpodx.dataset.phase import build_questions
+    from kpodx.rationales.asking import estimate_cost
+    from kpodx.schema import Split
+
+    planned, is_done = state["dataset"]
+    folder = run / planned.folder
+    questions = load_questions(folder) if is_done and folder.is_dir() else build_questions(resolved.recipe.dataset)[0]
+    train = [question for question in questions if question.split is Split.TRAIN]
+    return estimate_cost(train, resolved.recipe.rationales, os.environ)

@@ -37,6 +37,8 @@ def show(
     """Show a question, its rationales with their keypoints, and what the student answered."""
     from kpodx.runs import load_run, newest_run
 
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"--threshold {threshold}: expected a token weight between 0 and 1.")
     document = describe_question(load_run(run) if run else newest_run(RUNS), question, threshold)
     if json:
         terminal.print_json(document)
@@ -80,7 +82,8 @@ def find_question(wanted: str, questions: dict[str, Question], rationales: Seque
     guess = nearest(wanted, list(questions))
     raise DataError(
         f"No question {wanted!r}: expected an id, or a number from 1 to {len(with_rationale)}."
-        + (f" Did you mean {guess!r}?" if guess else "")
+        + (f" Did you mean {guess!r}?" if guess else ""),
+        hint="The ids are in questions.jsonl, in the folder that `kpodx status` names for the dataset phase.",
     )
 
 

@@ -37,6 +37,8 @@ def status(
     ]
     title = f"{document['run']}: {document['state']}"
     terminal.print_table(title, ("phase", "state", "time", "folder"), rows)
+    if document["error"]:
+        terminal.say(document["error"])
 
 
 def status_document(run: Run) -> dict[str, Any]:
@@ -59,6 +61,7 @@ def status_document(run: Run) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "state": state,
+        "error": run.manifest.get("error"),
         "pid": holder,
         "updated": run.manifest.get("updated"),
         "phases": phases,

@@ -17,8 +17,8 @@ def validate(
     ],
     json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
 ) -> None:
-    """Check recipes without running them; all mistakes of all of them are told."""
-    from kpodx.recipe import load_recipe
+    """Check recipes, and whether the files and local models that they name are there; all mistakes of all of them are told."""
+    from kpodx.recipe import load_recipe, missing_paths
 
     settings = [text for text in recipes if "=" in text]
     names = [text for text in recipes if "=" not in text]
@@ -31,10 +31,14 @@ def validate(
         except ConfigError as error:
             results.append({"recipe": name, "valid": False, "error": error.message})
             terminal.print_error(ConfigError(f"{name}: {error.message}", hint=error.hint))
-        else:
-            results.append({"recipe": name, "valid": True, "error": None})
-            if not json:
-                typer.echo(f"{name}: {resolved.recipe.name} is valid")
+            continue
+        missing = missing_paths(resolved.recipe)
+        lines = "\n".join(f"  - {key}: there is no {path}" for key, path in missing)
+        results.append({"recipe": name, "valid": not missing, "error": lines or None})
+        if missing:
+            terminal.print_error(ConfigError(f"{name} names what is not there:\n{lines}"))
+        elif not json:
+            typer.echo(f"{name}: {resolved.recipe.name} is valid")
     if json:
         terminal.print_json(results)
     if not all(result["valid"] for result in results):

@@ -73,11 +73,11 @@ class HubConfig(Config):
 class EmbeddedConfig(Config):
     """How many synthetic word problems are generated, and how long they are."""
 
-    train: int = Field(default=2000, ge=1)
+    train: int = Field(default=2000, ge=1, le=10_000_000)
     """Number of training questions."""
-    validation: int = Field(default=200, ge=0)
+    validation: int = Field(default=200, ge=0, le=1_000_000)
     """Number of validation questions."""
-    test: int = Field(default=200, ge=0)
+    test: int = Field(default=200, ge=0, le=1_000_000)
     """Number of test questions."""
     min_steps: int = Field(default=2, ge=1, le=12)
     """Least number of reasoning steps in a question."""

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kpodx.config import Config
+from kpodx.config import Config, Seed
 
 
 class DistillationConfig(Config):
     """How the student is trained."""
 
-    seed: int | None = None
+    seed: Seed | None = None
     """Seed of this phase; None derives it from the recipe's."""
     method: Literal["kpod", "std-cot", "answer-only"] = "kpod"
     """kpod weighs tokens and gives steps by schedule; std-cot learns whole rationales, every token alike; answer-only learns answers."""
@@ -30,16 +30,30 @@ class DistillationConfig(Config):
     """Batches whose gradients are added up before an update."""
     learning_rate: float = Field(default=5e-5, gt=0)
     """Peak rate of the optimiser."""
-    lr_scheduler: str = "linear"
-    """Course of the rate, by its transformers name (linear, cosine, constant, constant_with_warmup, …)."""
+    lr_scheduler: Literal[
+        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+    ] = "linear"
+    """Course of the rate, by its transformers name."""
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the updates over which the rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay."""
     max_gradient_norm: float = Field(default=1.0, gt=0)
     """Norm that gradients are clipped to."""
-    optimizer: str = "adamw_torch_fused"
-    """Optimiser by its transformers name."""
+    optimizer: Literal[
+        "adamw_torch_fused",
+        "adamw_torch",
+        "adafactor",
+        "sgd",
+        "adagrad",
+        "rmsprop",
+        "adamw_bnb_8bit",
+        "paged_adamw_8bit",
+        "paged_adamw_32bit",
+        "lion_32bit",
+        "schedule_free_adamw",
+    ] = "adamw_torch_fused"
+    """Optimiser by its transformers name; those from adamw_bnb_8bit on need further packages (bitsandbytes, schedulefree)."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: about half the memory for about a fifth of the speed."""
     torch_compile: bool = False

@@ -24,6 +24,7 @@ def run(context: PhaseContext) -> dict[str, object]:
     for split in (Split.VALIDATION, Split.TEST):
         asked = [question for question in questions if question.split is split]
         if not asked:
+            context.progress.note(f"There are no {split.value} questions: no {split.value} accuracy.")
             summary[split.value] = None
             continue
         predictions = answer_questions(

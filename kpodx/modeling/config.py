@@ -23,7 +23,7 @@ class LoraSettings(Config):
 class StudentConfig(Config):
     """The model that learns to reason."""
 
-    model: str
+    model: str = Field(min_length=1)
     """Hub id, or a local folder in the hub's layout (starting with ./ or ../: relative to the recipe)."""
     revision: str | None = None
     """Hub commit, tag or branch; None takes the newest and pins it when the run begins."""

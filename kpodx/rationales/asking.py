@@ -180,8 +180,7 @@ def build_teacher(context: PhaseContext, spending: Spending) -> Teacher:
     from kpodx.rationales.transformers_teacher import TransformersTeacher
 
     assert config.transformers is not None
-    runtime = context.recipe.runtime
-    return TransformersTeacher(config.transformers, runtime.device, runtime.dtype, context.revisions)
+    return TransformersTeacher(config.transformers, context.recipe.runtime.device, context.revisions)
 
 
 @contextlib.contextmanager

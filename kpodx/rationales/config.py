@@ -163,6 +163,8 @@ class TransformersConfig(Config):
     """Hub id or local folder."""
     revision: str | None = None
     """Branch, tag or commit on the hub; None takes the main branch."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format; auto is bfloat16 on a GPU that has it and float32 elsewhere."""
     batch_size: int = Field(default=16, ge=1)
     """Completions written at a time."""
 

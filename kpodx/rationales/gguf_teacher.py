@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,8 +75,8 @@ def check_file(path: Path) -> None:
         raise ModelError(f"{path} is no GGUF file: it begins with {magic!r}, expected {_MAGIC!r}.")
     parameters = llama_cpp.llama_model_default_params()
     parameters.vocab_only = True
-    with _quiet():
-        model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
+    _be_quiet()
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
     if not model:
         raise ModelError(
             f"llama.cpp cannot load {path}.",
@@ -91,11 +93,14 @@ def check_file(path: Path) -> None:
         )
 
 
-def _quiet() -> Any:
-    """Keep llama.cpp's own lines off the terminal while something loads."""
-    from llama_cpp._utils import suppress_stdout_stderr
+@functools.cache
+def _be_quiet() -> Any:
+    """Keep llama.cpp's own lines off the terminal; what is returned must live as long as the library."""
+    import llama_cpp
 
-    return suppress_stdout_stderr(disable=False)
+    drop = llama_cpp.llama_log_callback(lambda _level, _text, _data: None)
+    llama_cpp.llama_log_set(drop, ctypes.c_void_p(0))
+    return drop
 
 
 def answer(model: Any, request: Request, name: str) -> Completion | Failure:

@@ -17,7 +17,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kpodx.config import nearest
 from kpodx.errors import (
@@ -114,10 +114,10 @@ def parse_body(content: bytes, content_type: str) -> Body:
 
 def _usage(document: Mapping[str, Any]) -> Usage | None:
     usage = document.get("usage") or {}
-    counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not all(isinstance(count, int) and count >= 0 for count in counts):
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not isinstance(read, int) or not isinstance(written, int) or min(read, written) < 0:
         return None
-    return Usage(*counts)
+    return Usage(read, written)
 
 
 def request_body(request: Request, config: OpenAIConfig) -> dict[str, Any]:
@@ -132,6 +132,15 @@ def request_body(request: Request, config: OpenAIConfig) -> dict[str, Any]:
             config.max_tokens_parameter: limit,
         }
     return {**body, "prompt": join_messages(request), "max_tokens": limit}
+
+
+def outcome_of(body: Body, request: Request, access: Access, server: str, seconds: float) -> Completion | Failure:
+    """What an answer means for its request; a key that the server repeats is hidden."""
+    reason = judge_text(body.text, body.finish_reason, body.refusal)
+    text = access.secrets.hide(body.text)
+    if reason:
+        return Failure(request, reason, text, body.usage)
+    return Completion(request, text, body.usage, timestamp(), server, round(seconds, 3))
 
 
 @dataclass(frozen=True)
@@ -212,11 +221,11 @@ def require_openai() -> None:
         ) from error
 
 
-def new_client(url: str, access: Access, timeout_seconds: float) -> AsyncOpenAI:
-    """The official client for one server, which leaves sending again to us."""
+def new_client(url: str, access: Access, timeout_seconds: float, max_retries: int = 0) -> AsyncOpenAI:
+    """The official client for one server; without retries of its own where we send again ourselves."""
     from openai import AsyncOpenAI
 
-    return AsyncOpenAI(base_url=url, api_key=access.key, max_retries=0, timeout=timeout_seconds)
+    return AsyncOpenAI(base_url=url, api_key=access.key, max_retries=max_retries, timeout=timeout_seconds)
 
 
 class _Asking:
@@ -352,7 +361,7 @@ class _Asking:
         """Wait until the request may be paid for: what is under way may turn out to cost less than its bound."""
         while (number := self._spending.reserve(request)) is None:
             if self._spending.under_way == 0:
-                raise _budget_spent(self._spending)
+                raise_budget_spent(self._spending)
             self._settled.clear()
             await self._settled.wait()
         return number
@@ -423,11 +432,7 @@ class _Asking:
             self._replicas.failed(replica, unreachable=False)
             raise PassingError(hide(str(error)), is_answer=False) from None
         self._spending.settle(number, body.usage)
-        reason = judge_text(body.text, body.finish_reason, body.refusal)
-        text = hide(body.text)
-        if reason:
-            return Failure(request, reason, text, body.usage)
-        return Completion(request, text, body.usage, timestamp(), replica.url, round(seconds, 3))
+        return outcome_of(body, request, self._access, replica.url, seconds)
 
     async def _refused(self, request: Request, replica: Replica, error: Any) -> Failure:
         """What to do about an answer with an error's status."""
@@ -525,11 +530,12 @@ def _raise_tls(error: BaseException, url: str) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
-def _budget_spent(spending: Spending) -> BudgetSpentError:
+def raise_budget_spent(spending: Spending) -> NoReturn:
+    """BudgetSpentError that says what the caps are and what is spent."""
     budget = spending.budget
     caps = [f"{budget.tokens:,} tokens"] if budget.tokens is not None else []
     caps += [f"{budget.usd:g} US dollars"] if budget.usd is not None else []
-    return BudgetSpentError(
+    raise BudgetSpentError(
         f"The teacher's budget ({' and '.join(caps)}) does not hold another request: {spending.tokens:,} tokens, "
         f"{spending.usd:.4f} US dollars are spent.",
         hint="What was answered is kept. Raise rationales.cost.budget_tokens or budget_usd and run again to go on.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kpodx.artifacts import load_questions, save_rationales, write_json, write_jsonl
@@ -39,17 +39,18 @@ def run(context: PhaseContext) -> dict[str, object]:
             f"None of the {len(questions)} questions is in the train split; rationales are written for those only.",
             hint="Check the splits in the dataset table of the recipe.",
         )
+    candidates: Iterable[Candidate] = build_candidates(config, questions)
+    source: dict[str, object] = {"teacher": config.teacher}
+    asked: dict[str, object] = {}
     if config.teacher in ASKED:
         candidates, source, asked = ask(context, train)
-    else:
-        candidates, source, asked = build_candidates(config, questions), {"teacher": config.teacher}, None
     name = config.teacher_name or str(source.get("model", config.teacher))
     outcome = sift(candidates, build_limits(config), name)
     report = build_report(outcome, questions) | ({"asked": asked} if asked else {})
     write_jsonl(context.output / REJECTED, map(dataclasses.asdict, outcome.rejections))
     write_json(context.output / REPORT, report)
     if not outcome.rationales:
-        raise _nothing_kept(config, outcome, len(train))
+        raise _nothing_kept(config, outcome, len(train), context.output / REJECTED)
     save_rationales(context.output, outcome.rationales)
     write_json(context.output / SOURCE, {"name": name, "licence": config.licence, **source})
     write_jsonl(context.output / PROVENANCE, build_provenance(outcome))
@@ -154,7 +155,7 @@ def _spread(values: Sequence[int]) -> dict[str, float] | None:
     }
 
 
-def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int) -> DataError:
+def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int, rejected: Path) -> DataError:
     """The error for a teacher of whom nothing was kept, with the likeliest remedy."""
     own = "what the teacher wrote" if config.teacher in ASKED else "the questions' own rationales"
     where = ", ".join(config.files) or own
@@ -173,5 +174,5 @@ def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int) -> 
     }
     return DataError(
         f"None of {len(outcome.rejections)} completions was kept for {num_train} train questions ({where}): {reasons}.",
-        hint=hints.get(next(iter(outcome.reasons())), f"See {REJECTED} in the phase's folder, or loosen the filter."),
+        hint=hints.get(next(iter(outcome.reasons())), f"See {rejected}, or loosen the filter."),
     )

@@ -13,8 +13,8 @@ from typing import Any, Literal
 FailureReason = Literal["length", "content_filter", "refusal", "no_text", "prompt_too_long", "answer_too_large"]
 
 _REFUSAL = re.compile(
-    r"\s*(?:(?:I'?m|I am) (?:very )?sorry,? but |Sorry,? but |As an AI[^.]{0,60},? |Unfortunately,? )?"
-    r"I(?: can(?:no|')t|'?m (?:not able|unable) to|am (?:not able|unable) to| won't| will not) "
+    r"\s*(?:(?:I'?m|I am) (?:very )?sorry,? but |Sorry,? but |As an AI[^.,]{0,60}, |Unfortunately,? )?"
+    r"I(?: can(?:no|')t|'?m (?:not able|unable) to| am (?:not able|unable) to| won't| will not) "
     r"(?:help|assist|answer|provide|comply|fulfil|continue|do that|discuss|solve)\b",
     re.IGNORECASE,
 )

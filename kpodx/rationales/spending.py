@@ -63,8 +63,9 @@ class Spending:
 
     def __init__(self, path: Path, prices: Prices, budget: Budget) -> None:
         self.prices, self.budget = prices, budget
-        self.prompt_tokens = self.completion_tokens = self.requests = 0
+        self._read_tokens = self._written_tokens = 0
         self._open: dict[int, tuple[int, int]] = {}
+        self._orphans: set[int] = set()
         self._journal = Journal(path)
         self._next = 0
         try:
@@ -76,10 +77,8 @@ class Spending:
                 f"{path}: expected records of the spending, got {record}.",
                 hint="The file was changed by hand; without it the run forgets what it has spent.",
             ) from error
-        # What was under way when an earlier process ended may have been paid for.
-        for number in list(self._open):
-            self._settle(number, *self._open[number])
-        self.requests = 0
+        # What was under way when an earlier process ended may have been paid for: it counts at its bound.
+        self._orphans = set(self._open)
 
     def close(self) -> None:
         """Close the log."""
@@ -88,23 +87,31 @@ class Spending:
     @property
     def tokens(self) -> int:
         """Tokens spent so far, requests under way not counted."""
-        return self.prompt_tokens + self.completion_tokens
+        read, written = self._spent()
+        return read + written
 
     @property
     def usd(self) -> float:
         """US dollars spent so far, requests under way not counted."""
-        return self.prices.usd(self.prompt_tokens, self.completion_tokens)
+        return self.prices.usd(*self._spent())
+
+    def _spent(self) -> tuple[int, int]:
+        lost = [self._open[number] for number in self._orphans]
+        return (
+            self._read_tokens + sum(prompt for prompt, _ in lost),
+            self._written_tokens + sum(completion for _, completion in lost),
+        )
 
     @property
     def under_way(self) -> int:
-        """Requests that were sent and have no end yet."""
-        return len(self._open)
+        """Requests that this process sent and that have no end yet."""
+        return len(self._open) - len(self._orphans)
 
     def reserve(self, request: Request) -> int | None:
         """A number for a request that may be sent now, None where it could break a cap together with those under way."""
         bound = (request.max_prompt_tokens, request.max_tokens)
-        read = self.prompt_tokens + sum(prompt for prompt, _ in self._open.values()) + bound[0]
-        written = self.completion_tokens + sum(completion for _, completion in self._open.values()) + bound[1]
+        read = self._read_tokens + sum(prompt for prompt, _ in self._open.values()) + bound[0]
+        written = self._written_tokens + sum(completion for _, completion in self._open.values()) + bound[1]
         if not self.budget.holds(self.prices.usd(read, written), read + written):
             return None
         number, self._next = self._next, self._next + 1
@@ -118,11 +125,16 @@ class Spending:
         self._journal.append({"ended": number, "tokens": list(spent)})
         self._settle(number, *spent)
 
+    def settle_if_open(self, number: int, usage: Usage | None) -> None:
+        """Settle a request of which an earlier process may have died; one that already counts at its bound stays so."""
+        if number in self._open:
+            self.settle(number, usage)
+
     def _settle(self, number: int, prompt_tokens: int, completion_tokens: int) -> None:
         del self._open[number]
-        self.prompt_tokens += prompt_tokens
-        self.completion_tokens += completion_tokens
-        self.requests += 1
+        self._orphans.discard(number)
+        self._read_tokens += prompt_tokens
+        self._written_tokens += completion_tokens
 
     def _replay(self, record: dict[str, Any]) -> None:
         if "sent" in record:
@@ -139,6 +151,7 @@ class Estimate:
     """What asking would take: requests, tokens and US dollars, likely and at most."""
 
     requests: int
+    max_requests: int
     cached: int
     tokens: int
     max_tokens: int
@@ -180,6 +193,7 @@ def estimate(
             max_written += answer_max_tokens
     return Estimate(
         requests=count,
+        max_requests=count * (2 if answer_max_tokens else 1),
         cached=cached,
         tokens=round(read + written),
         max_tokens=max_read + max_written,

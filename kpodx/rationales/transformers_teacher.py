@@ -21,14 +21,14 @@ class TransformersTeacher:
 
     Args:
         config: the settings.
-        device, dtype: as in the recipe's `runtime` table.
+        device: as in the recipe's `runtime` table.
         revisions: hub commit by model id.
     """
 
-    def __init__(self, config: TransformersConfig, device: str, dtype: str, revisions: Mapping[str, str]) -> None:
+    def __init__(self, config: TransformersConfig, device: str, revisions: Mapping[str, str]) -> None:
         self._config, self._revisions = config, revisions
         self._device = resolve_device(device)
-        self._dtype = resolve_dtype(dtype, self._device)
+        self._dtype = resolve_dtype(config.dtype, self._device)
         commit = revisions.get(config.model) or hash_model(Path(config.model))
         self.label = Path(config.model).name if Path(config.model).is_dir() else config.model
         # The number format decides the text too.

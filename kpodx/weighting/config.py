@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from kpodx.config import Config
+from kpodx.config import Config, Seed
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -14,9 +14,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class WeightingConfig(Config):
     """Mask learning: which tokens of a rationale does an answer predictor need?"""
 
-    seed: int | None = None
+    seed: Seed | None = None
     """Seed of this phase; None derives it from the recipe's."""
-    predictor: str = "student"
+    predictor: str = Field(default="student", min_length=1)
     """Model that predicts the answer from the masked rationale: a hub id, a local folder, or student for the student's own weights."""
     predictor_revision: str | None = None
     """Hub commit, tag or branch of the predictor."""
@@ -30,7 +30,7 @@ class WeightingConfig(Config):
     """Temperature τ of the binary concrete distribution."""
     logit_bound: float = Field(default=4.0, gt=0)
     """Largest absolute keep logit, so that no weight saturates."""
-    hidden_size: int | None = Field(default=None, ge=1)
+    hidden_size: int | None = Field(default=None, ge=1, le=65536)
     """Width of the two-layer MLP f_w; None takes the student's embedding width."""
     num_prefixes: int = Field(default=4, ge=1)
     """Prefixes of each rationale in an update, spread evenly over it (M; the paper sums over all)."""
@@ -62,3 +62,9 @@ class WeightingConfig(Config):
     """Mean keep probability above which nothing is masked and the phase stops."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Updates between saved states, from which a killed phase resumes."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WeightingConfig:
+        if self.min_keep_share >= self.max_keep_share:
+            raise ValueError(f"min_keep_share {self.min_keep_share} is not below max_keep_share {self.max_keep_share}")
+        return self

@@ -196,7 +196,7 @@ def test_an_interrupt_saves_the_state_and_tells_how_to_go_on(kpodx: Terminal) ->
     kpodx.hooks["weighting"] = interrupt
     assert kpodx("distill", "tiny.toml", "seed=4", "--force", "dataset") == 130
     assert kpodx.err.endswith(
-        "interrupted in weighting; the state is saved in runs/tiny. Go on with:\n  kpodx distill tiny.toml seed=4\n"
+        "interrupted in weighting; what is finished is kept in runs/tiny. Go on with:\n  kpodx distill tiny.toml seed=4\n"
     )
     assert kpodx.json("status")["state"] == "interrupted"
 
@@ -222,7 +222,12 @@ def test_a_terminated_process_ends_like_an_interrupted_one(kpodx: Terminal) -> N
 
 def test_the_resume_command_is_the_same_without_force() -> None:
     arguments = ["/bin/kpodx", "distill", "a b.toml", "--force", "weighting", "x.y=1", "--force=dataset", "--json"]
-    assert resume_command(arguments) == "kpodx distill 'a b.toml' x.y=1 --json"
+    assert resume_command(arguments, {"HOME": "/"}) == "kpodx distill 'a b.toml' x.y=1 --json"
+
+
+def test_the_resume_command_keeps_settings_from_the_environment() -> None:
+    environment = {"KPODX__A__B": "2 3", "HOME": "/"}
+    assert resume_command(["kpodx", "distill", "r"], environment) == "'KPODX__A__B=2 3' kpodx distill r"
 
 
 def test_usage_mistakes_exit_with_two(kpodx: Terminal) -> None:
@@ -245,6 +250,49 @@ def test_validate_tells_all_mistakes_of_all_recipes(kpodx: Terminal) -> None:
     assert kpodx("validate", "seed=4") == 2
     assert kpodx("validate", "tiny.toml", "bad.toml", "--json") == 2
     assert [entry["valid"] for entry in json.loads(kpodx.out)] == [True, False]
+
+
+def test_validate_looks_for_files_and_local_models(kpodx: Terminal) -> None:
+    assert kpodx("validate", "quickstart", "student.model=./nowhere") == 2
+    assert f"student.model: there is no {kpodx.folder / 'nowhere'}" in kpodx.err
+
+
+def test_a_dry_run_refuses_what_the_run_would(kpodx: Terminal) -> None:
+    (kpodx.folder / "foreign").mkdir()
+    (kpodx.folder / "foreign" / "a.txt").write_text("mine")
+    assert kpodx("distill", "tiny.toml", "--run", "foreign", "--dry-run") == 2
+    assert "not a run folder" in kpodx.err
+
+
+def test_a_mistyped_run_to_reuse_leaves_nothing_behind(kpodx: Terminal) -> None:
+    assert kpodx("distill", "tiny.toml", "--reuse", "nowhere") == 2
+    assert not (kpodx.folder / "runs").exists()
+
+
+def test_from_after_to_is_told(kpodx: Terminal) -> None:
+    assert kpodx("distill", "tiny.toml", "--from", "evaluation", "--to", "dataset") == 2
+    assert "--from evaluation comes after --to dataset" in kpodx.err
+
+
+def test_status_tells_why_a_run_failed(kpodx: Terminal) -> None:
+    def fail(_context: PhaseContext) -> None:
+        raise KpodxError("it failed for a reason")
+
+    kpodx.hooks["difficulty"] = fail
+    kpodx("distill", "tiny.toml")
+    assert kpodx("status", "runs/tiny") == 0
+    assert "it failed for a reason" in kpodx.err
+    assert "it failed for a reason" in kpodx.json("status", "runs/tiny")["error"]
+
+
+def test_full_memory_is_told_with_a_remedy(kpodx: Terminal) -> None:
+    def fill(_context: PhaseContext) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+
+    kpodx.hooks["weighting"] = fill
+    assert kpodx("distill", "tiny.toml") == 1
+    assert "The memory is full" in kpodx.err
+    assert "batch_size" in kpodx.err
 
 
 def test_status_follows_a_run(kpodx: Terminal) -> None:
@@ -302,6 +350,14 @@ def test_compare_pairs_the_test_questions(kpodx: Terminal) -> None:
     assert kpodx("compare", "a", "b") == 0
     assert "0.6250" in kpodx.out
     assert "seed" in kpodx.out
+
+
+def test_compare_says_where_nothing_can_be_compared(kpodx: Terminal) -> None:
+    two_runs(kpodx)
+    [file] = (kpodx.folder / "b" / "evaluation").glob("*/predictions-test.jsonl")
+    file.write_text("")
+    assert kpodx("compare", "a", "b") == 2
+    assert "predictions-test.jsonl is missing or of another size" in kpodx.err
 
 
 def test_only_common_questions_are_paired() -> None:

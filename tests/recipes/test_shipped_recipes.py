@@ -156,6 +156,7 @@ def test_svamp_takes_recorded_completions(shared_data: Path) -> None:
         f"dataset.split_ids.file={shared_data / 'splits' / 'kpod_split_ids.json'}",
         "dataset.split_ids.set=SVAMP",
         "dataset.carve_from=train",
+        "rationales.teacher=recorded",
         f"rationales.files={shared_data / 'teacher_records' / 'svamp_train.palm540b.jsonl'}",
     ]
     recipe = load_recipe(str(FOLDER / "flant5-small-svamp.toml"), overrides).recipe
