@@ -231,7 +231,7 @@ def load_questions(folder: Path) -> list[Question]:
 
 def save_rationales(folder: Path, rationales: Iterable[Rationale]) -> None:
     """Write rationales as `rationales.jsonl`."""
-    write_jsonl(folder / RATIONALES, map(dataclasses.asdict, rationales))
+    write_jsonl(folder / RATIONALES, map(vars, rationales))
 
 
 def load_rationales(folder: Path) -> list[Rationale]:

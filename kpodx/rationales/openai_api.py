@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import importlib.util
 import itertools
 import json
 import ssl
@@ -212,13 +213,11 @@ class OpenAITeacher:
 
 def require_openai() -> None:
     """MissingDependencyError where the client is not installed."""
-    try:
-        import openai  # noqa: F401
-        import tenacity  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Asking a teacher over an API needs the package {error.name}.", hint="pip install 'kpodx[openai]'"
-        ) from error
+    for name in ("openai", "tenacity"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingDependencyError(
+                f"Asking a teacher over an API needs the package {name}.", hint="pip install 'kpodx[openai]'"
+            )
 
 
 def new_client(url: str, access: Access, timeout_seconds: float, max_retries: int = 0) -> AsyncOpenAI:

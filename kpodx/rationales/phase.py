@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ from kpodx.rationales.filtering import Candidate, Limits, Origin, Sifted, questi
 from kpodx.rationales.recorded import QuestionIndex, RecordKeys, load_recorded
 from kpodx.runtime import PhaseContext
 from kpodx.schema import Question, Split
-from kpodx.text.steps import split_steps
+from kpodx.text.steps import count_steps
 
 REJECTED = "rejected.jsonl"
 REPORT = "report.json"
@@ -47,7 +46,7 @@ def run(context: PhaseContext) -> dict[str, object]:
     name = config.teacher_name or str(source.get("model", config.teacher))
     outcome = sift(candidates, build_limits(config), name)
     report = build_report(outcome, questions) | ({"asked": asked} if asked else {})
-    write_jsonl(context.output / REJECTED, map(dataclasses.asdict, outcome.rejections))
+    write_jsonl(context.output / REJECTED, map(vars, outcome.rejections))
     write_json(context.output / REPORT, report)
     if not outcome.rationales:
         raise _nothing_kept(config, outcome, len(train), context.output / REJECTED)
@@ -92,7 +91,7 @@ def ask(
 def build_provenance(outcome: Sifted) -> Iterator[dict[str, object]]:
     """Of each kept rationale: the teacher's request, its sample, when and where it was written. The rest is in `source.json`."""
     for rationale, origin in zip(outcome.rationales, outcome.origins, strict=True):
-        yield {"rationale": rationale.id, "teacher": rationale.teacher, **dataclasses.asdict(origin)}
+        yield {"rationale": rationale.id, "teacher": rationale.teacher, **vars(origin)}
 
 
 def build_limits(config: RationalesConfig) -> Limits:
@@ -139,7 +138,7 @@ def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, ob
         "train_questions": sum(question.split is Split.TRAIN for question in questions),
         "train_questions_without_rationale": questions_without(questions, outcome.rationales),
         "characters": _spread([len(text) for text in texts]),
-        "steps": _spread([len(split_steps(text)) for text in texts]),
+        "steps": _spread([count_steps(text) for text in texts]),
     }
 
 

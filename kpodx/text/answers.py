@@ -44,6 +44,8 @@ _ALTERNATIVE = re.compile(
 _YES_NO = re.compile(r"(?P<negated>\bnot )?\b(?P<word>yes|no|true|false)\b(?P<after>\W?)", re.IGNORECASE)
 _MAY_HOLD_NUMBER = re.compile(r"[\d½⅓⅔¼¾]|\b(?:" + "|".join(sorted(NUMBER_WORDS)) + ")", re.IGNORECASE)
 _YES = ("yes", "true")
+_PLAIN_INTEGER = re.compile(r"\s{0,3}\$?(0|-?[1-9][0-9]{0,14})\.?\s{0,3}")
+"""An integer alone, as most answers are: it needs no further reading."""
 
 
 def extract_answer(text: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
@@ -142,7 +144,8 @@ def _without_bullet(segment: str) -> str:
 def _read(segment: str, kind: AnswerKind, choices: Sequence[str]) -> tuple[bool, str | None]:
     """(whether `segment` states an answer of this kind at all, its canonical form or None if it cannot be read)."""
     if kind is AnswerKind.NUMBER:
-        return _number_after_marker(segment)
+        plain = _PLAIN_INTEGER.fullmatch(segment)
+        return (True, plain[1]) if plain else _number_after_marker(segment)
     sentence = next((step for step in step_texts(segment.lstrip()) if any(map(str.isalnum, step))), "")
     if kind is AnswerKind.CHOICE:
         found = read_choice(sentence, choices)

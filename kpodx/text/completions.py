@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
 from kpodx.schema import StepSpan
-from kpodx.text.steps import split_steps
+from kpodx.text.steps import count_steps, split_steps
 
 # A line that opens a new question; few-shot teachers run on into questions of their own.
 _RUN_ON = re.compile(
@@ -28,8 +29,12 @@ _SUBJECT = (
     r"|\b(?:correct|best|right) (?:option|choice)"
 )
 _VERB = r"[*_]{0,2}(?:[ ]{0,2}[:=]|[ ]{1,3}(?:is|was|equals|would be|should be|will be|comes to)\b)"
+_MARKER_WORDS = ("answer", "option", "choice", "####", "\\boxed", "\\fbox")
+"""One of these is in every marker: where none stands, the slow search below is spared."""
+_LONGEST_LEAD = 75
+"""More characters than a marker can have before that word."""
 _MARKER = re.compile(
-    rf"(?P<sentence>{_LEAD}(?:{_SUBJECT}){_VERB}[ *_]{{0,4}}:?)|####|(?P<box>\\(?:boxed|fbox)[ ]{{0,2}}\{{)",
+    rf"\b(?=[abcfhlmnorsty])(?P<sentence>{_LEAD}(?:{_SUBJECT}){_VERB}[ *_]{{0,4}}:?)|####|(?P<box>\\(?:boxed|fbox)[ ]{{0,2}}\{{)",
     re.IGNORECASE,
 )
 
@@ -52,7 +57,21 @@ def find_answer_markers(text: str) -> list[AnswerMarker]:
     >>> [(marker.start, marker.stop) for marker in find_answer_markers("5 apples. So the answer is 5.")]
     [(10, 27)]
     """
-    return [AnswerMarker(m.start(), m.end(), m["box"] is not None) for m in _MARKER.finditer(text)]
+    return list(_markers(text))
+
+
+# One text is searched several times in a row, by all who read it.
+@functools.lru_cache(maxsize=64)
+def _markers(text: str) -> tuple[AnswerMarker, ...]:
+    start = 0
+    if text.isascii():
+        # Lower case keeps every character's place in ASCII alone.
+        lower = text.lower()
+        places = [place for word in _MARKER_WORDS if (place := lower.find(word)) >= 0]
+        if not places:
+            return ()
+        start = max(0, min(places) - _LONGEST_LEAD)
+    return tuple(AnswerMarker(m.start(), m.end(), m["box"] is not None) for m in _MARKER.finditer(text, start))
 
 
 def remove_calculator_marks(text: str) -> str:
@@ -80,7 +99,7 @@ def clean_completion(text: str) -> str:
     leading = _LEADING_A.match(text)
     text = text[leading.end() :] if leading else text
     heading = _LEADING_ANSWER.match(text)
-    if heading and len(split_steps(text[heading.end() :])) > 1:
+    if heading and count_steps(text[heading.end() :]) > 1:
         text = text[heading.end() :]
     return text.strip()
 

@@ -6,8 +6,8 @@ and many teachers put a step on each line instead. Steps tile the text: joined, 
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
 
 from kpodx.schema import StepSpan
 
@@ -29,6 +29,7 @@ _LABELS = re.compile(
 )
 
 # A candidate: stops, closing quotes or brackets, spaces; or a line's end. Possessive: nothing is scanned twice.
+_STOP = re.compile(r"[.!?…\n]")
 _END = re.compile(r"(?P<stops>[.!?…]++)(?P<close>[\"'”’»)\]}*_]*+)(?P<space>\s*+)|\n\s*+")
 _WORD_BEFORE = re.compile(r"[\w.]{1,12}\Z")
 _LIST_NUMBER = re.compile(r"\s*(?:[*_#]{0,4}\s?)?(?:step\s)?\d{1,2}\.\s*\Z", re.IGNORECASE)
@@ -45,19 +46,31 @@ def split_steps(text: str) -> list[StepSpan]:
     >>> [text[span.start : span.stop] for span in split_steps(text)]
     ['He pays $3.50. ', 'Mr. Lee pays 2.']
     """
-    spans: list[StepSpan] = []
+    return [StepSpan(start, stop) for start, stop in _bounds(text)]
+
+
+def count_steps(text: str) -> int:
+    """How many steps `split_steps` finds."""
+    return len(_bounds(text))
+
+
+# One text is split several times in a row, by all who read it.
+@functools.lru_cache(maxsize=64)
+def _bounds(text: str) -> tuple[tuple[int, int], ...]:
+    """(start, stop) of each step."""
+    bounds: list[tuple[int, int]] = []
     start = seen = 0
-    for stop in (*_step_ends(text), len(text)):
+    for stop in [*_step_ends(text), len(text)]:
         # Only what is new is looked at: all before `seen` holds no letter or digit.
         has_content = any(map(str.isalnum, text[seen:stop]))
         seen = stop
-        if not has_content and spans:
-            spans[-1] = StepSpan(spans[-1].start, stop)
+        if not has_content and bounds:
+            bounds[-1] = (bounds[-1][0], stop)
             start = stop
         elif has_content or (stop == len(text) and stop > start):
-            spans.append(StepSpan(start, stop))
+            bounds.append((start, stop))
             start = stop
-    return spans
+    return tuple(bounds)
 
 
 def step_texts(text: str) -> list[str]:
@@ -65,13 +78,36 @@ def step_texts(text: str) -> list[str]:
     return [text[span.start : span.stop] for span in split_steps(text)]
 
 
-def _step_ends(text: str) -> Iterator[int]:
+def _step_ends(text: str) -> list[int]:
     """Where a step ends and more text follows."""
-    start = 0
-    for match in _END.finditer(text):
-        if match.end() < len(text) and _ends_step(text, start, match):
-            yield match.end()
-            start = match.end()
+    ends = []
+    start = looked_at = 0
+    for found in _STOP.finditer(text):
+        place = found.start()
+        if place < looked_at:
+            continue
+        if _is_plain_end(text, start, place):
+            start = looked_at = place + 2
+            ends.append(start)
+            continue
+        match = _END.match(text, place)
+        assert match is not None
+        looked_at = match.end()
+        if looked_at < len(text) and _ends_step(text, start, match):
+            start = looked_at
+            ends.append(start)
+    return ends
+
+
+def _is_plain_end(text: str, start: int, place: int) -> bool:
+    """Whether a period and one space follow an ordinary lower-case word at `place`: most candidates do, and are told fast."""
+    if text[place : place + 2] != ". " or place + 2 >= len(text):
+        return False
+    following = text[place + 2]
+    if following in _CONTINUES or following.isspace():
+        return False
+    word = text[max(start, text.rfind(" ", start, place) + 1) : place]
+    return word.isalpha() and word.islower() and len(word) <= 12 and _abbreviation(word) is None
 
 
 def _ends_step(text: str, start: int, match: re.Match[str]) -> bool:
@@ -100,19 +136,22 @@ def _is_abbreviation(text: str, start: int, period: int, following: str) -> bool
     found = _WORD_BEFORE.search(text, max(start, period - 12), period)
     if found is None:
         return False
-    word = found[0].lower()
-    if _OPEN_ABBREVIATIONS.fullmatch(word):
-        return True
-    if _UNIT_ABBREVIATIONS.fullmatch(word):
-        return not following.isupper()
-    if _BEFORE_DIGIT.fullmatch(word):
-        return following.isdigit()
-    return _is_initial(text, start, found, following)
+    kind = _abbreviation(found[0].lower())
+    if kind is None:
+        return _is_initial(text, start, found, following)
+    return kind == "open" or (not following.isupper() if kind == "unit" else following.isdigit())
+
+
+@functools.lru_cache(maxsize=4096)
+def _abbreviation(word: str) -> str | None:
+    """Which kind of abbreviation a lower-case word is before its period, None for none."""
+    kinds = {"open": _OPEN_ABBREVIATIONS, "unit": _UNIT_ABBREVIATIONS, "before a digit": _BEFORE_DIGIT}
+    return next((kind for kind, pattern in kinds.items() if pattern.fullmatch(word)), None)
 
 
 def _is_initial(text: str, start: int, word: re.Match[str], following: str) -> bool:
     """Whether `word` is the initial of a name, as in "J. Smith" and "J. K. Rowling", with a capital after it."""
-    if not (re.fullmatch(r"(?:[A-Z]\.)*[A-HJ-Z]", word[0]) and following.isupper()):
+    if not (following.isupper() and re.fullmatch(r"(?:[A-Z]\.)*[A-HJ-Z]", word[0])):
         return False
     before = text[max(start, word.start() - 16) : word.start()].split()
     return not before or not _LABELS.fullmatch(before[-1].lower().strip(",:"))

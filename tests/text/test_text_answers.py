@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpodx.schema import AnswerKind
+from kpodx.text import answers
 from kpodx.text.answers import answers_equal, canonical_answer, extract_answer
 from kpodx.text.numbers import format_number
 
@@ -209,3 +210,14 @@ class TestRealCompletions:
         assert None not in references
         right = sum(answer == reference for answer, reference in zip(answers, references, strict=True))
         assert (right, answers.count(None), len(rows)) == (correct, unread, total)
+
+
+@given(
+    st.integers(-(10**15), 10**15), st.sampled_from(["", " ", "  ", "$", " $"]), st.sampled_from(["", ".", ". ", "\n"])
+)
+def test_an_integer_alone_is_read_as_anything_else_is(value: int, before: str, after: str) -> None:
+    """The short way for plain integers gives what the long one gives."""
+    segment = f"{before}{value}{after}"
+    found = answers._PLAIN_INTEGER.fullmatch(segment)
+    if found:
+        assert (True, found[1]) == answers._number_after_marker(segment)
