@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 VENV5 ?= .venv-transformers5
-EXTRAS ?= dev,openai,tracking
+EXTRAS ?= dev,openai,gguf,tracking
+# llama-cpp-python is built from source: without its image parts that takes a quarter less.
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 BIN := $(VENV)/bin
 WHEEL_CHECK := build/wheel-check
 # Two threads of each of two test workers would fight over the cores.
@@ -31,7 +33,7 @@ test: install  ## run all tests
 
 $(VENV5)/.installed: pyproject.toml constraints-transformers5.txt
 	test -x $(VENV5)/bin/python || $(PYTHON) -m venv $(VENV5)
-	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[dev,tracking]'
+	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[dev,openai,tracking]'
 	touch $@
 
 test-transformers5: $(VENV5)/.installed  ## run all tests with transformers 5
@@ -58,6 +60,7 @@ docs-check: install  ## fail if one of them is out of date
 
 bench: install  ## measure speed against simple rivals, side by side (the last two need real data beside the checkout)
 	$(TEST) $(BIN)/python benchmarks/schedule.py
+	$(TEST) $(BIN)/python benchmarks/teacher_throughput.py
 	$(TEST) $(BIN)/python benchmarks/training_throughput.py
 	$(TEST) $(BIN)/python benchmarks/difficulty_throughput.py
 

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from kpodx.config import build_config
-from kpodx.errors import ConfigError, ModelError, UsageError
+from kpodx.errors import ConfigError, ModelError
 from kpodx.rationales.config import GgufConfig, RationalesConfig, TransformersConfig
 from kpodx.rationales.requests import Completion, Failure, Message, Request
 from kpodx.rationales.transformers_teacher import TransformersTeacher, encode_prompt
@@ -105,8 +105,66 @@ def test_each_teacher_needs_its_table() -> None:
         build_config(RationalesConfig, {"teacher": "transformers"})
 
 
-def test_what_is_no_gguf_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+@pytest.fixture
+def llama_cpp() -> Any:
+    """llama-cpp-python; the test skips where it is not installed."""
+    pytest.importorskip("gguf", reason="gguf is not installed")
+    return pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+
+
+def ask_gguf(path: Path, requests: list[Request], **settings: Any) -> dict[str, Completion | Failure]:
+    from kpodx.rationales.gguf_teacher import GgufTeacher
+
+    outcomes: list[Completion | Failure] = []
+    GgufTeacher(GgufConfig(file=str(path), num_threads=1, **settings)).ask(
+        requests, outcomes.append, SilentProgress(), "Asking"
+    )
+    return {outcome.request.key: outcome for outcome in outcomes}
+
+
+def test_a_gguf_teacher_writes_and_repeats_itself(llama_cpp: Any, tmp_path: Path) -> None:
+    from tiny_gguf import make_tiny_gguf
+
+    path = make_tiny_gguf(tmp_path / "tiny.gguf")
+    drawn = [
+        Request("m", (Message("user", "Tom has 3 eggs."),), {"temperature": 1.5, "max_tokens": 8}, n) for n in range(3)
+    ]
+    first, again = ask_gguf(path, drawn), ask_gguf(path, drawn)
+    assert {k: o.text for k, o in first.items()} == {k: o.text for k, o in again.items()}
+    assert len({o.text for o in first.values()}) == 3
+    greedy = Request("m", drawn[0].messages, {"temperature": 0.0, "max_tokens": 12})
+    (free,) = ask_gguf(path, [greedy]).values()
+    stop = Request("m", drawn[0].messages, {**greedy.parameters, "stop": [free.text[4:6]]})
+    (stopped,) = ask_gguf(path, [stop]).values()
+    assert free.text[4:6] not in stopped.text
+    assert free.text.startswith(stopped.text)
+
+
+def test_a_gguf_prompt_that_is_too_long_is_its_own_failure(llama_cpp: Any, tmp_path: Path) -> None:
+    from tiny_gguf import make_tiny_gguf
+
+    long = Request("m", (Message("user", "What is 1 plus 1? " * 90),), {"temperature": 0.0, "max_tokens": 6})
+    outcomes = ask_gguf(make_tiny_gguf(tmp_path / "tiny.gguf"), [long, request(0)], context_tokens=128)
+    failure = outcomes[long.key]
+    assert isinstance(failure, Failure)
+    assert failure.reason == "prompt_too_long"
+    assert len(outcomes) == 2
+
+
+def test_the_chat_template_in_a_gguf_is_used(llama_cpp: Any, tmp_path: Path) -> None:
+    from tiny_gguf import make_tiny_gguf
+
+    plain = ask_gguf(make_tiny_gguf(tmp_path / "a.gguf"), [request(0)])
+    chat = ask_gguf(make_tiny_gguf(tmp_path / "b.gguf", chat_template=TEMPLATE), [request(0)])
+    (one,), (other,) = plain.values(), chat.values()
+    assert one.usage is not None
+    assert other.usage is not None
+    assert other.usage.prompt_tokens > one.usage.prompt_tokens + 5, "the roles are in the prompt"
+
+
+def test_what_is_no_teacher_is_refused(llama_cpp: Any, tmp_path: Path) -> None:
+    from tiny_gguf import make_t5_head
+
     from kpodx.rationales.gguf_teacher import GgufTeacher
 
     path = tmp_path / "x.gguf"
@@ -118,4 +176,6 @@ def test_what_is_no_gguf_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF" + bytes(20))
     with pytest.raises(ModelError, match="cannot load"):
         GgufTeacher(GgufConfig(file=str(path)))
-    assert issubclass(ModelError, UsageError)
+    with pytest.raises(ModelError, match=r"is an encoder-decoder \(such as T5\)") as caught:
+        GgufTeacher(GgufConfig(file=str(make_t5_head(tmp_path / "t5.gguf"))))
+    assert "teacher 'transformers'" in (caught.value.hint or "")
