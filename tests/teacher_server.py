@@ -63,6 +63,68 @@ class Log:
         return sum(entry["tokens"] for entry in self.entries)
 
 
+class Batches:
+    """The Batch API: every batch is done at the third look at it.
+
+    Attributes:
+        outcome: what becomes of a line: "ok", an HTTP status with a code ("400:content_filter"), or "lost".
+        status: how batches end.
+    """
+
+    def __init__(self) -> None:
+        self.outcome: Callable[[str], str] = lambda _prompt: "ok"
+        self.status = "completed"
+        self.files: dict[str, bytes] = {}
+        self.made: dict[str, dict[str, Any]] = {}
+        self.looks: dict[str, int] = {}
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """(status, body) of one request."""
+        if method == "POST" and path.endswith("/files"):
+            boundary = body.split(b"\r\n", 1)[0]
+            parts = [part for part in body.split(boundary) if b"filename=" in part]
+            name = f"file-{len(self.files)}"
+            self.files[name] = parts[0].split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+            return 200, json.dumps({"id": name, "object": "file"}).encode()
+        if method == "POST":
+            request = json.loads(body)
+            name = f"batch-{len(self.made)}"
+            self.made[name] = {"id": name, "object": "batch", "status": "validating", **request}
+            return 200, json.dumps(self.made[name]).encode()
+        last = path.split("?")[0].rsplit("/", 1)[-1]
+        if last == "batches":
+            return 200, json.dumps({"object": "list", "data": list(self.made.values()), "has_more": False}).encode()
+        if last == "content":
+            return 200, self.files[path.rsplit("/", 2)[-2]]
+        self.looks[last] = self.looks.get(last, 0) + 1
+        if self.looks[last] == 3:
+            self._finish(self.made[last])
+        return 200, json.dumps(self.made[last]).encode()
+
+    def _finish(self, batch: dict[str, Any]) -> None:
+        good, bad = [], []
+        for line in self.files[batch["input_file_id"]].decode().splitlines():
+            request = json.loads(line)
+            prompt = request["body"]["messages"][-1]["content"]
+            what = self.outcome(prompt)
+            status, _, code = what.partition(":")
+            body: dict[str, Any] = {"error": {"message": what, "code": code}}
+            if what == "ok":
+                message = {"role": "assistant", "content": solve(prompt)}
+                usage = {"prompt_tokens": 9, "completion_tokens": 12}
+                body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
+            response = {"status_code": 200 if what == "ok" else int(status) if status.isdigit() else 500, "body": body}
+            if what != "lost":
+                (good if what == "ok" else bad).append(
+                    json.dumps({"custom_id": request["custom_id"], "response": response})
+                )
+        batch["status"] = self.status
+        for key, lines in (("output_file_id", good), ("error_file_id", bad)):
+            if lines:
+                batch[key] = f"{batch['id']}-{key}"
+                self.files[batch[key]] = "\n".join(lines).encode()
+
+
 class TeacherServer:
     """Answers each request as `plan` says; `delay` is how long a good answer takes, in seconds."""
 
@@ -74,6 +136,7 @@ class TeacherServer:
         self.bodies: list[dict[str, Any]] = []
         self.under_way = self.most_under_way = 0
         self.url = ""
+        self.batches = Batches()
         self.writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, port: int = 0) -> asyncio.Server:
@@ -100,6 +163,8 @@ class TeacherServer:
         if path.endswith("/models"):
             document = {"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]}
             return await self._write(writer, 200, json.dumps(document).encode())
+        if "/batches" in path or "/files" in path:
+            return await self._write(writer, *self.batches.answer(head.split(" ")[0], path, body))
         request = json.loads(body)
         self.bodies.append(request)
         if not path.endswith("/completions"):

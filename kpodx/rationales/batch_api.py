@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from kpodx.artifacts import read_json, write_json
 from kpodx.errors import TeacherError, TeacherRefusedError
 from kpodx.rationales.config import OpenAIConfig
 from kpodx.rationales.openai_api import (
+    ITEM_CODES,
     Access,
     new_client,
     outcome_of,
@@ -26,7 +28,7 @@ from kpodx.rationales.openai_api import (
     require_openai,
 )
 from kpodx.rationales.pacing import Clock, MonotonicClock
-from kpodx.rationales.requests import Request, Usage
+from kpodx.rationales.requests import Failure, Request, Usage
 from kpodx.rationales.secrets import public_url
 from kpodx.rationales.spending import Spending
 from kpodx.rationales.teachers import Deliver
@@ -39,6 +41,10 @@ STATE = "batch.json"
 MAX_REQUESTS = 50_000
 """Most requests of one batch at OpenAI."""
 
+MAX_BYTES = 190_000_000
+"""Most bytes of its file; the limit at OpenAI is 200 MB."""
+
+_TAG = "kpodx"
 _ENDED = ("completed", "failed", "expired", "cancelled")
 
 
@@ -79,7 +85,7 @@ class BatchTeacher:
         try:
             async with new_client(url, self._access, self._config.timeout_seconds, max_retries=5) as client:
                 if self._state.is_file():
-                    await self._finish(client, read_json(self._state), waiting, deliver, progress, description)
+                    await self._resume(client, waiting, deliver, progress, description)
                 while waiting:
                     state = await self._submit(client, waiting)
                     await self._finish(client, state, waiting, deliver, progress, description)
@@ -92,37 +98,53 @@ class BatchTeacher:
                 hint="Run the same command again to go on; without a Batch API set rationales.openai.batch=false.",
             ) from None
 
+    async def _resume(
+        self, client: AsyncOpenAI, waiting: dict[str, Request], deliver: Deliver, progress: Progress, description: str
+    ) -> None:
+        """Go on with the batch that an earlier process wrote down; one that never reached the server is forgotten."""
+        state = read_json(self._state)
+        if state["batch"] is None:
+            found = [batch.id async for batch in client.batches.list(limit=100) if _tag_of(batch) == state["tag"]]
+            if not found:
+                self._forget(state["requests"])
+                return
+            state["batch"] = found[0]
+        await self._finish(client, state, waiting, deliver, progress, description)
+
+    def _forget(self, reserved: Mapping[str, int]) -> None:
+        """Nothing of a batch is under way any more, and what was reserved for it was not spent."""
+        for number in reserved.values():
+            self._spending.settle_if_open(number, Usage(0, 0))
+        self._state.unlink()
+
     async def _submit(self, client: AsyncOpenAI, waiting: Mapping[str, Request]) -> dict[str, Any]:
-        """Send one batch of what the budget holds; what was sent is written down."""
+        """Send one batch of what the budget holds. It is written down before, with a tag that finds it again at the server."""
+        path = "/v1/chat/completions" if self._config.api == "chat" else "/v1/completions"
         reserved: dict[str, int] = {}
+        content = bytearray()
         for key, request in waiting.items():
-            number = self._spending.reserve(request) if len(reserved) < MAX_REQUESTS else None
+            body = {**request_body(request, self._config), **self._config.extra}
+            record = {"custom_id": key, "method": "POST", "url": path, "body": body}
+            line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
+            if len(reserved) == MAX_REQUESTS or len(content) + len(line) > MAX_BYTES:
+                break
+            number = self._spending.reserve(request)
             if number is None:
                 break
             reserved[key] = number
+            content += line
         if not reserved:
             raise_budget_spent(self._spending)
-        path = "/v1/chat/completions" if self._config.api == "chat" else "/v1/completions"
-        lines = [
-            json.dumps(
-                {
-                    "custom_id": key,
-                    "method": "POST",
-                    "url": path,
-                    "body": {**request_body(waiting[key], self._config), **self._config.extra},
-                },
-                ensure_ascii=False,
-            )
-            for key in reserved
-        ]
-        content = ("\n".join(lines) + "\n").encode()
-        uploaded = await client.files.create(file=("requests.jsonl", content), purpose="batch")
+        state = {"tag": uuid.uuid4().hex, "batch": None, "requests": reserved}
+        write_json(self._state, state)
+        uploaded = await client.files.create(file=("requests.jsonl", bytes(content)), purpose="batch")
         batch = await client.batches.create(
             input_file_id=uploaded.id,
             endpoint=path,  # type: ignore[arg-type]
             completion_window="24h",
+            metadata={_TAG: str(state["tag"])},
         )
-        state = {"batch": batch.id, "requests": reserved}
+        state["batch"] = batch.id
         write_json(self._state, state)
         return state
 
@@ -144,16 +166,13 @@ class BatchTeacher:
                 await self._clock.sleep(self._config.batch_poll_seconds)
                 batch = await client.batches.retrieve(batch.id)
         answered = set()
-        if batch.output_file_id:
-            text = (await client.files.content(batch.output_file_id)).content
-            for record in _lines(text):
-                key = str(record.get("custom_id"))
-                if key in waiting and self._deliver(record, waiting[key], state["requests"].get(key), deliver):
-                    answered.add(key)
-        for key, number in state["requests"].items():
-            if key not in answered:
-                self._spending.settle_if_open(number, Usage(0, 0))
-        self._state.unlink()
+        for file in (batch.output_file_id, batch.error_file_id):
+            content = (await client.files.content(file)).content if file else b""
+            for record in _lines(content):
+                request = waiting.get(str(record.get("custom_id")))
+                if request and self._deliver(record, request, state["requests"].get(request.key), deliver):
+                    answered.add(request.key)
+        self._forget(state["requests"])
         for key in answered:
             del waiting[key]
         if len(answered) < total:
@@ -164,12 +183,16 @@ class BatchTeacher:
             )
 
     def _deliver(self, record: Mapping[str, Any], request: Request, number: int | None, deliver: Deliver) -> bool:
-        """Deliver one line of the output; False where it holds an error instead."""
+        """Deliver one line of the output or of the errors; False where the request has to be sent again."""
         response = record.get("response") or {}
+        document = response.get("body") or {}
         if response.get("status_code") != 200:
-            return False
+            code = str(((document.get("error") if isinstance(document, dict) else None) or {}).get("code"))
+            if code in ITEM_CODES:
+                deliver(Failure(request, ITEM_CODES[code]))
+            return code in ITEM_CODES
         try:
-            body = parse_body(json.dumps(response.get("body")).encode(), "application/json")
+            body = parse_body(json.dumps(document).encode(), "application/json")
         except ValueError:
             return False
         if number is not None:
@@ -180,6 +203,10 @@ class BatchTeacher:
     def _why(self, batch: Any) -> str:
         errors = getattr(batch.errors, "data", None) or []
         return self._access.secrets.hide(f": {errors[0].message}") if errors else ""
+
+
+def _tag_of(batch: Any) -> str | None:
+    return (batch.metadata or {}).get(_TAG)
 
 
 def _lines(content: bytes) -> Iterator[dict[str, Any]]:

@@ -52,12 +52,13 @@ _FIRST_ATTEMPTS = 3
 _SILENT_REQUESTS = 10
 """How many requests in a row may go unanswered before the teacher counts as gone."""
 _LONGEST_PAUSE_SECONDS = 60.0
-_ITEM_CODES: dict[str, FailureReason] = {
+ITEM_CODES: dict[str, FailureReason] = {
     "context_length_exceeded": "prompt_too_long",
     "string_above_max_length": "prompt_too_long",
     "content_filter": "content_filter",
     "content_policy_violation": "content_filter",
 }
+"""Error codes that concern one request only."""
 
 
 class PassingError(Exception):
@@ -438,8 +439,8 @@ class _Asking:
         status, said = int(error.status_code), self._access.secrets.hide(_said(error))
         headers = {name.lower(): value for name, value in error.response.headers.items()}
         code = str(getattr(error, "code", None) or "")
-        if status in (400, 422) and code in _ITEM_CODES:
-            return Failure(request, _ITEM_CODES[code])
+        if status in (400, 422) and code in ITEM_CODES:
+            return Failure(request, ITEM_CODES[code])
         if status in (408, 409, 425) or (status == 429 and code != "insufficient_quota") or status >= 500:
             wait = retry_after(headers, time.time())
             if status == 429:

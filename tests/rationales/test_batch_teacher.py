@@ -1,0 +1,112 @@
+"""The Batch API: one batch for all, found again after a kill, its failures told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from teacher_server import TeacherServer, serving
+from test_openai_teacher import context
+
+from kpodx.artifacts import read_json
+from kpodx.errors import BudgetSpentError, TeacherError
+from kpodx.rationales import batch_api
+from kpodx.rationales.phase import run
+
+pytest.importorskip("openai")
+
+BATCH = {"batch": True, "batch_poll_seconds": 0.01}
+
+
+def prompts_sent(server: TeacherServer) -> int:
+    """Lines of all batches that were made."""
+    made = server.batches.made.values()
+    return sum(len(server.batches.files[batch["input_file_id"]].splitlines()) for batch in made)
+
+
+def test_one_batch_for_all(tmp_path: Path) -> None:
+    with serving(server := TeacherServer()):
+        report: dict[str, Any] = run(context(tmp_path, server, count=5, openai=BATCH))
+        assert (report["kept"], report["asked"]["run_tokens"]) == (5, 5 * 21)
+        assert len(server.batches.made) == 1
+        run(context(tmp_path, server, count=5, openai=BATCH))
+    assert len(server.batches.made) == 1, "all is cached"
+    assert not (tmp_path / "rationales/out/batch.json").exists()
+
+
+def test_many_requests_go_in_several_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_api, "MAX_REQUESTS", 2)
+    with serving(server := TeacherServer()):
+        report: dict[str, Any] = run(context(tmp_path, server, count=5, openai=BATCH))
+    assert (report["kept"], len(server.batches.made), prompts_sent(server)) == (5, 3, 5)
+
+
+def test_large_requests_go_in_several_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_api, "MAX_BYTES", 700)
+    with serving(server := TeacherServer()):
+        report: dict[str, Any] = run(context(tmp_path, server, count=5, openai=BATCH))
+    assert (report["kept"], prompts_sent(server)) == (5, 5)
+    assert len(server.batches.made) > 1
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("moment", ["before the upload", "after the batch was made", "while waiting"])
+def test_a_killed_phase_finds_its_batch_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    write, calls = batch_api.write_json, []
+
+    def killed_write(path: Path, value: Any) -> None:
+        calls.append(value)
+        if moment == "after the batch was made" and value["batch"]:
+            raise KilledError
+        write(path, value)
+        if moment == "before the upload" or (moment == "while waiting" and value["batch"]):
+            raise KilledError
+
+    monkeypatch.setattr(batch_api, "write_json", killed_write)
+    with serving(server := TeacherServer()):
+        with pytest.raises(KilledError):
+            run(context(tmp_path, server, openai=BATCH))
+        monkeypatch.setattr(batch_api, "write_json", write)
+        report: dict[str, Any] = run(context(tmp_path, server, openai=BATCH))
+    assert (report["kept"], len(server.batches.made), prompts_sent(server)) == (4, 1, 4)
+    assert report["asked"]["run_tokens"] == 4 * 21, "what was reserved before the kill is settled"
+
+
+def test_errors_of_single_requests(tmp_path: Path) -> None:
+    with serving(server := TeacherServer()):
+        server.batches.outcome = lambda prompt: "400:context_length_exceeded" if "1 plus 2" in prompt else "ok"
+        report: dict[str, Any] = run(context(tmp_path, server, openai=BATCH))
+    assert report["rejected"] == {"prompt_too_long": 1}
+
+
+def test_what_a_batch_leaves_unanswered_is_asked_for_again(tmp_path: Path) -> None:
+    with serving(server := TeacherServer()):
+        server.batches.status = "expired"
+        server.batches.outcome = lambda prompt: "lost" if "1 plus 2" in prompt else "ok"
+        with pytest.raises(TeacherError, match="ended as expired with 1 of 4 requests unanswered"):
+            run(context(tmp_path, server, openai=BATCH))
+        server.batches.status, server.batches.outcome = "completed", lambda _prompt: "ok"
+        report: dict[str, Any] = run(context(tmp_path, server, openai=BATCH))
+    assert (report["kept"], prompts_sent(server)) == (4, 5)
+
+
+def test_the_budget_holds(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"cost": {"budget_tokens": 400}, "sampling": {"max_tokens": 40}}
+    with serving(server := TeacherServer()):
+        with pytest.raises(BudgetSpentError):
+            run(context(tmp_path, server, count=30, openai=BATCH, **settings))
+        assert prompts_sent(server) * 21 <= 400
+    spent = prompts_sent(server)
+    assert spent > 10, "what the first batch left over pays for the next"
+
+
+def test_a_server_without_a_batch_api(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/v1"
+    monkey = {**BATCH, "timeout_seconds": 0.2}
+    with pytest.raises(TeacherError, match=r"The Batch API of http://127\.0\.0\.1:9/v1 failed: Connection error"):
+        run(context(tmp_path, url, openai=monkey))
+    assert read_json(tmp_path / "rationales/out/batch.json")["batch"] is None
