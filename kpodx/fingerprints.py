@@ -103,6 +103,9 @@ def hub_commit(model: str, revision: str) -> str:
         if cached.is_file():
             return cached.read_text().strip()
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if "Pool(" in reason:
+            # The HTTP library's own objects say nothing to a person.
+            reason = "no connection to the hub"
         raise ModelError(
             f"The model {model!r} (revision {revision!r}) is neither on the hub nor in the local cache: {reason}",
             hint="Check its name and the network, or set HF_TOKEN for a private one. To work offline, download it "
@@ -195,8 +198,9 @@ def _described(recipe: Any, key: str, revisions: Revisions, hashes: ContentHashe
 
 def _folder_hash(model: str, key: str, hashes: ContentHashes) -> str:
     if not Path(model).is_dir():
+        found = "is a file, expected a folder" if Path(model).exists() else "there is no such folder"
         raise ModelError(
-            f"{key}: there is no folder {model}.",
+            f"{key}: {model}: {found}.",
             hint="A local model is a folder in the hub's layout; write a hub id without ./ in front.",
         )
     return hashes.of_model(model)

@@ -19,7 +19,7 @@ from kpodx.errors import KpodxError, RunError, UsageError
 from kpodx.fingerprints import ContentHashes, Revisions, fingerprint
 from kpodx.launch import Launch, wait_for
 from kpodx.phase_folders import adopt, begin, content_digest, disk_full_told, finish, is_complete, put_aside
-from kpodx.runs import DONE, Run, describe_environment, load_run, open_run
+from kpodx.runs import DONE, MANIFEST, Run, describe_environment, load_run, open_run
 from kpodx.runtime import PhaseContext, Progress, SilentProgress, derive_seed, limit_threads
 
 if TYPE_CHECKING:
@@ -233,6 +233,11 @@ def run_pipeline(
     """
     choice, progress = choice or Choice(), progress or SilentProgress()
     check_choice(choice, phases)
+    if choice.start not in (None, phases[0].name) and not choice.reuse and not (run_dir / MANIFEST).is_file():
+        raise RunError(
+            f"--from {choice.start} expects the phases before it in {run_dir}, where no run is.",
+            hint="Leave --from out to run them, or name the run that has them with --run or --reuse.",
+        )
     limit_threads(resolved.recipe.runtime.num_threads)
     if launch and launch.follows:
         return _follow(resolved.recipe, run_dir, progress, phases)

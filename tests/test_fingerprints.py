@@ -165,3 +165,12 @@ def test_a_local_teacher_counts_by_its_content(tmp_path: Path) -> None:
     assert now() == first
     (tmp_path / "config.json").write_text("[]")
     assert now() != first
+
+
+def test_the_http_librarys_own_objects_are_not_shown(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_args: object, **_kwargs: object) -> None:
+        raise OSError("(MaxRetryError('HTTPSConnectionPool(host=...): Max retries exceeded'), '(Request ID: 1)')")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
+    with pytest.raises(ModelError, match=r"no connection to the hub$"):
+        hub_commit("org/model", "main")

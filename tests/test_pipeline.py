@@ -120,7 +120,11 @@ def test_stopping_early_runs_what_leads_there(bench: Bench) -> None:
 
 
 def test_from_refuses_to_run_earlier_phases(bench: Bench) -> None:
-    with pytest.raises(RunError, match="expects a finished dataset phase"):
+    with pytest.raises(RunError, match=r"--from weighting expects the phases before it in .*, where no run is"):
+        bench.run(Choice(start="weighting"))
+    assert not (bench.folder / "run").exists()
+    bench.run(Choice(stop="dataset"))
+    with pytest.raises(RunError, match="expects a finished rationales phase"):
         bench.run(Choice(start="weighting"))
     bench.run(Choice(stop="rationales"))
     assert bench.run(Choice(start="weighting")) == ALL[2:]
@@ -277,7 +281,7 @@ def test_a_local_student_counts_by_its_content(bench: Bench) -> None:
 def test_missing_files_and_models_are_told_with_their_setting(bench: Bench) -> None:
     with pytest.raises(ConfigError, match=r"rationales\.path: there is no file or folder /nowhere"):
         bench.run(rationales={"path": "/nowhere"})
-    with pytest.raises(ModelError, match=r"student\.model: there is no folder"):
+    with pytest.raises(ModelError, match=r"student\.model: .*: there is no such folder"):
         bench.run(student={"model": str(bench.folder / "absent")})
 
 

@@ -48,6 +48,9 @@ def run(context: PhaseContext) -> dict[str, object]:
     save_questions(context.output, questions)
     for reason, count in dropped.items():
         context.progress.note(f"dataset: {count} questions dropped: {reason.replace('_', ' ')}")
+    for split in (Split.VALIDATION, Split.TEST):
+        if not any(question.split is split for question in questions):
+            context.progress.note(f"dataset: no {split.value} questions, so there will be no {split.value} accuracy")
     return summarize(questions, dropped)
 
 

@@ -41,7 +41,10 @@ _UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportE
 def _explain(name: str, what: str, error: Exception) -> ModelError:
     if Path(name).is_dir():
         files = ", ".join(sorted(p.name for p in Path(name).iterdir())) or "nothing"
-        hint = f"The folder holds {files}; kpodx needs config.json, model.safetensors and the tokenizer's files."
+        hint = (
+            f"The folder holds {files}; kpodx needs config.json, model.safetensors and the tokenizer's files, whole: "
+            "copy or download again what is missing or damaged."
+        )
     else:
         hint = "Check the name on the Hugging Face hub and the network; HF_HUB_OFFLINE=1 allows only models that were downloaded before."
     return ModelError(f"Cannot load the {what} of {name!r}: {textwrap.shorten(str(error), 200)}", hint=hint)

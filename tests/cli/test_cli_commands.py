@@ -217,7 +217,7 @@ def test_a_terminated_process_ends_like_an_interrupted_one(kpodx: Terminal) -> N
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == ""
-    assert "the state is saved in runs/tiny" in err
+    assert "what is finished is kept in runs/tiny" in err
 
 
 def test_the_resume_command_is_the_same_without_force() -> None:
