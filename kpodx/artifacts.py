@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -119,6 +120,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             content = path.read_bytes()
@@ -130,7 +132,12 @@ class Journal:
 
     def append(self, record: Mapping[str, object]) -> None:
         """Write one line; it is with the operating system when this returns, so that only a crash of the machine loses it."""
-        os.write(self._file, (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode())
+        line = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+        written = os.write(self._file, line)
+        if written != len(line):
+            # The disk is full: half a line would be glued to the next one.
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+            raise OSError(errno.ENOSPC, f"No space left for {self._path}")
 
     def close(self) -> None:
         """Close the file."""

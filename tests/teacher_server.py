@@ -73,13 +73,19 @@ class Batches:
 
     def __init__(self) -> None:
         self.outcome: Callable[[str], str] = lambda _prompt: "ok"
+        self.refuses: dict[str, int] = {}
         self.status = "completed"
         self.files: dict[str, bytes] = {}
         self.made: dict[str, dict[str, Any]] = {}
         self.looks: dict[str, int] = {}
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        """(status, body) of one request."""
+        """(status, body) of one request; `refuses` gives what is posted ("files", "batches") a status, although it is done."""
+        result = self._answer(method, path, body)
+        status = self.refuses.get(path.rsplit("/", 1)[-1]) if method == "POST" else None
+        return (status, b'{"error": {"message": "refused"}}') if status else result
+
+    def _answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         if method == "POST" and path.endswith("/files"):
             boundary = body.split(b"\r\n", 1)[0]
             parts = [part for part in body.split(boundary) if b"filename=" in part]
@@ -137,6 +143,7 @@ class TeacherServer:
         self.under_way = self.most_under_way = 0
         self.url = ""
         self.batches = Batches()
+        self.hidden_prompt = 0
         self.writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, port: int = 0) -> asyncio.Server:
@@ -187,6 +194,12 @@ class TeacherServer:
             return await self._answer(what, prompt, request, writer)
         charged = self._charge(prompt, request) if what in ("cut", "reset", "hang", "garbage", "html", "huge") else 0
         self.log.add(prompt=prompt, done=what, tokens=charged)
+        if what.startswith("say:"):
+            _, status, words = what.split(":", 2)
+            # As vLLM has it: the code is the status once more.
+            return await self._error(writer, int(status), words, status)
+        if what.startswith("raw:"):
+            return await self._write(writer, 200, what[4:].encode())
         if what.startswith("echo"):
             return await self._error(writer, int(what[4:]), f"bad key {self.headers[-1].get('authorization')}")
         if what[:3].isdigit():
@@ -215,7 +228,7 @@ class TeacherServer:
         text = {"empty": "", "refusal": "", "content_filter": ""}.get(what, solve(prompt))
         text = what[5:] if what.startswith("text:") else text
         reason = what if what in ("length", "content_filter") else "stop"
-        usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
+        usage = {"prompt_tokens": self.hidden_prompt + len(prompt.split()), "completion_tokens": len(text.split())}
         message = {"role": "assistant", "content": text, "refusal": "I cannot." if what == "refusal" else None}
         choice = {"message": message} if "messages" in request else {"text": text}
         document = {"choices": [{"index": 0, "finish_reason": reason, **choice}], "usage": usage, "object": "x"}

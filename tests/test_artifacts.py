@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,16 @@ def test_the_hash_of_a_folder_sees_names_and_contents(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("2")
     assert len({first, second, artifacts.hash_path(tmp_path)}) == 3
     assert artifacts.hash_bytes(b"ab", b"c") != artifacts.hash_bytes(b"a", b"bc")
+
+
+def test_a_journal_on_a_full_disk_keeps_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    with artifacts.Journal(tmp_path / "j.jsonl") as journal:
+        journal.append({"a": 1})
+        monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:5]))
+        with pytest.raises(OSError, match="No space left"):
+            journal.append({"b": 2})
+        monkeypatch.setattr(os, "write", write)
+        journal.append({"c": 3})
+    with artifacts.Journal(tmp_path / "j.jsonl") as again:
+        assert again.records == [{"a": 1}, {"c": 3}]

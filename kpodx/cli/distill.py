@@ -155,9 +155,11 @@ def _show_plan(resolved: ResolvedRecipe, run: Path, choice: Choice, *, as_json: 
                 ("requests", f"{cost.requests:,}", f"{cost.max_requests:,}"),
                 ("cached", f"{cost.cached:,}", ""),
                 ("tokens", f"{cost.tokens:,}", f"{cost.max_tokens:,}"),
-                ("US dollars", f"{cost.usd:.2f}", f"{cost.max_usd:.2f}"),
+                *([("US dollars", f"{cost.usd:.2f}", f"{cost.max_usd:.2f}")] if cost.has_prices else []),
             ],
         )
+        if not cost.has_prices:
+            terminal.say("Without prices in rationales.cost there is no estimate in US dollars.")
 
 
 def _teacher_estimate(

@@ -87,14 +87,15 @@ def export_answers(
     ] = None,
     cache: CacheOption = None,
 ) -> None:
-    """Write answers as JSONL, which teacher `recorded` reads as it is."""
+    """Write rationales as JSONL, which teacher `recorded` reads as it is."""
     from kpodx.artifacts import write_jsonl
+    from kpodx.rationales.asking import export_completions
 
     with _opened(cache) as opened:
-        records = opened.export(model, template)
+        records = export_completions(opened, model, template)
         if str(output) == "-":
             for record in records:
                 sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
             return
         count = write_jsonl(output, records)
-    terminal.say(f"{count:,} answers written to {output}")
+    terminal.say(f"{count:,} completions written to {output}")

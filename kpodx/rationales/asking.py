@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kpodx.artifacts import Journal
+from kpodx.artifacts import Journal, hash_json
 from kpodx.errors import UsageError
 from kpodx.rationales.cache import AnswerCache, default_cache
 from kpodx.rationales.config import RationalesConfig
 from kpodx.rationales.filtering import EXCERPT_CHARACTERS, Candidate, Origin
 from kpodx.rationales.openai_api import Access, OpenAITeacher
 from kpodx.rationales.prompting import (
+    ANSWER_TEMPLATE,
     Template,
     answer_request,
     load_examples,
@@ -24,12 +25,14 @@ from kpodx.rationales.prompting import (
 )
 from kpodx.rationales.requests import Completion, Failure, Request
 from kpodx.rationales.spending import Budget, Estimate, Prices, Spending, estimate
-from kpodx.rationales.teachers import Teacher
+from kpodx.rationales.teachers import Outlet, Teacher
 from kpodx.runtime import PhaseContext, Progress
 from kpodx.schema import Question
+from kpodx.text.completions import clean_completion
 
 FAILURES = "failures.jsonl"
 SPENDING = "spending.jsonl"
+BATCH = "batch.json"
 
 
 @dataclass
@@ -94,7 +97,8 @@ class Desk:
             outcomes.sent += 1
 
         if missing:
-            self.teacher.ask(missing, deliver, self.progress, description)
+            outlet = Outlet(deliver, lambda request: self.cache.find([request]).get(request.key))
+            self.teacher.ask(missing, outlet, self.progress, description)
         return outcomes
 
 
@@ -146,6 +150,20 @@ def _candidate(
     return Candidate(question, text, origin=Origin(request.key, request.sample, done.created, done.server))
 
 
+def export_completions(cache: AnswerCache, model: str | None, template: str | None) -> Iterator[dict[str, Any]]:
+    """Every kept rationale as a record that teacher `recorded` reads, with its answer where that was asked for alone."""
+    answers: dict[tuple[str, str], str] = {}
+    for record in cache.export(model):
+        if record["template"].endswith(ANSWER_TEMPLATE):
+            *first, reasoning, _cue = (message["content"] for message in record["messages"])
+            answers[hash_json([record["model"], first]), reasoning] = record["completion"]
+    for record in cache.export(model, template):
+        if not record["template"].endswith(ANSWER_TEMPLATE):
+            first = [message["content"] for message in record["messages"]]
+            answer = answers.get((hash_json([record["model"], first]), clean_completion(record["completion"])))
+            yield record if answer is None else {**record, "completion": with_answer(record["completion"], answer)}
+
+
 def cache_path(config: RationalesConfig, environment: Mapping[str, str]) -> Path:
     """The file of answers that the settings name, or the user's own."""
     return Path(config.cache) if config.cache else default_cache(environment)
@@ -166,7 +184,7 @@ def build_teacher(context: PhaseContext, spending: Spending) -> Teacher:
         if config.openai.batch:
             from kpodx.rationales.batch_api import BatchTeacher
 
-            return BatchTeacher(config.openai, access, spending, context.output)
+            return BatchTeacher(config.openai, access, spending, context.output.parent / BATCH)
         return OpenAITeacher(config.openai, access, spending)
     if config.cost.budget_usd is not None or config.cost.budget_tokens is not None:
         raise UsageError(
@@ -203,18 +221,33 @@ def estimate_cost(
     """What asking an API for these questions would take, from what is cached; None for teachers that cost nothing."""
     if config.teacher != "openai" or config.openai is None:
         return None
-    template = build_template(config)
-    requests = rationale_requests(questions, template, config.sampling, config.openai.model, extra_parameters(config))
+    template, extra, extraction = build_template(config), extra_parameters(config), config.prompt.answer_extraction
+    requests = rationale_requests(questions, template, config.sampling, config.openai.model, extra)
     unique = {request.key: request for request in requests}
-    path = cache_path(config, environment)
-    found: Mapping[str, Completion] = {}
+    kinds = {question.id: question.answer_kind for question in questions}
+    found: dict[str, Completion] = {}
     usual = None
+    path = cache_path(config, environment)
     if path.is_file():
         with AnswerCache(path) as cache:
             found = cache.find(unique.values())
+            # What is kept of the first answers tells which second questions follow.
+            second = [
+                answer_request(done.request, done.text, kinds[done.request.question_id], config.sampling, extra)
+                for done in found.values()
+                if needs_answer(done.text, extraction)
+            ]
+            unique |= {request.key: request for request in second}
+            found |= cache.find(second)
             usual = cache.usual_usage(config.openai.model, template.name)
     waiting = [request for key, request in unique.items() if key not in found]
     cost = config.cost
-    prices = Prices(cost.input_usd_per_million, cost.output_usd_per_million)
-    second = 0 if config.prompt.answer_extraction == "never" else config.sampling.answer_max_tokens
-    return estimate(waiting, len(found), prices, usual, answer_max_tokens=second)
+    return estimate(
+        [request for request in waiting if request.template == template.name],
+        len(found),
+        Prices(cost.input_usd_per_million, cost.output_usd_per_million),
+        usual,
+        known_second=[request for request in waiting if request.template != template.name],
+        answer_max_tokens=0 if extraction == "never" else config.sampling.answer_max_tokens,
+        always=extraction == "always",
+    )

@@ -1,16 +1,18 @@
 """A teacher behind OpenAI's Batch API (/v1/batches): half the price at OpenAI, and done within a day.
 
-The requests go up as one file; what was sent is written down first, so that a killed phase finds its batch again and does not pay
-for a second one. Results are read by their custom id, which is the request's key.
+The requests go up as one file; all of them are written down first, with a tag that finds their batch at the server. So a stopped
+run finds its batch again, whatever else of its settings changed, and does not pay for a second one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,8 @@ from kpodx.artifacts import read_json, write_json
 from kpodx.errors import TeacherError, TeacherRefusedError
 from kpodx.rationales.config import OpenAIConfig
 from kpodx.rationales.openai_api import (
-    ITEM_CODES,
     Access,
+    item_reason,
     new_client,
     outcome_of,
     parse_body,
@@ -28,16 +30,15 @@ from kpodx.rationales.openai_api import (
     require_openai,
 )
 from kpodx.rationales.pacing import Clock, MonotonicClock
-from kpodx.rationales.requests import Failure, Request, Usage
+from kpodx.rationales.requests import Failure, Message, Request, Usage
 from kpodx.rationales.secrets import public_url
 from kpodx.rationales.spending import Spending
-from kpodx.rationales.teachers import Deliver
+from kpodx.rationales.teachers import Outlet
 from kpodx.runtime import Progress
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-STATE = "batch.json"
 MAX_REQUESTS = 50_000
 """Most requests of one batch at OpenAI."""
 
@@ -55,19 +56,20 @@ class BatchTeacher:
         config: the settings.
         access: addresses and key.
         spending: the log and caps of what is spent.
-        folder: where the batch under way is written down.
+        state: file where the batch under way is written down; the run's own, since phases come and go.
         clock: waits between two looks; replaced in tests.
     """
 
     def __init__(
-        self, config: OpenAIConfig, access: Access, spending: Spending, folder: Path, clock: Clock | None = None
+        self, config: OpenAIConfig, access: Access, spending: Spending, state: Path, clock: Clock | None = None
     ) -> None:
         require_openai()
         self.model = self.label = config.model
         self._config, self._access, self._spending = config, access, spending
-        self._state, self._clock = folder / STATE, clock or MonotonicClock()
+        self._state, self._clock = state, clock or MonotonicClock()
+        self._last_words: list[str] = []
 
-    def ask(self, requests: Sequence[Request], deliver: Deliver, progress: Progress, description: str) -> None:
+    def ask(self, requests: Sequence[Request], outlet: Outlet, progress: Progress, description: str) -> None:
         """Send what the budget holds in batches, wait for each, and deliver its outcomes.
 
         Raises:
@@ -75,50 +77,57 @@ class BatchTeacher:
             TeacherError: the batch failed, or left requests unanswered.
         """
         with self._access.secrets.kept_out_of_logs():
-            asyncio.run(self._all(requests, deliver, progress, description))
+            asyncio.run(self._all(requests, outlet, progress, description))
 
-    async def _all(self, requests: Sequence[Request], deliver: Deliver, progress: Progress, description: str) -> None:
+    async def _all(self, requests: Sequence[Request], outlet: Outlet, progress: Progress, description: str) -> None:
         import openai
 
         waiting = {request.key: request for request in requests}
         url = self._access.urls[0]
         try:
+            # Looking again costs nothing; making a batch again does, and is never done by the client itself.
             async with new_client(url, self._access, self._config.timeout_seconds, max_retries=5) as client:
                 if self._state.is_file():
-                    await self._resume(client, waiting, deliver, progress, description)
+                    for key in await self._resume(client, outlet, progress, description):
+                        waiting.pop(key, None)
                 while waiting:
-                    state = await self._submit(client, waiting)
-                    await self._finish(client, state, waiting, deliver, progress, description)
+                    batch = await self._submit(client, waiting)
+                    answered = await self._finish(client, batch, outlet, progress, description)
+                    if missing := batch.requests.keys() - answered:
+                        raise self._unanswered(len(missing), batch)
+                    for key in answered:
+                        del waiting[key]
         except openai.OpenAIError as error:
-            words = " ".join(self._access.secrets.hide(str(error)).split())[:300]
+            words = self._access.secrets.hide(" ".join(str(error).split()))[:300]
             status = getattr(error, "status_code", None)
             kind = TeacherRefusedError if status in (400, 401, 403, 404) else TeacherError
+            under_way = f" The batch under way is written down in {self._state}." if self._state.is_file() else ""
             raise kind(
-                f"The Batch API of {public_url(url)} failed: {words}",
+                f"The Batch API of {public_url(url)} failed: {words}{under_way}",
                 hint="Run the same command again to go on; without a Batch API set rationales.openai.batch=false.",
             ) from None
 
-    async def _resume(
-        self, client: AsyncOpenAI, waiting: dict[str, Request], deliver: Deliver, progress: Progress, description: str
-    ) -> None:
-        """Go on with the batch that an earlier process wrote down; one that never reached the server is forgotten."""
-        state = read_json(self._state)
-        if state["batch"] is None:
-            found = [batch.id async for batch in client.batches.list(limit=100) if _tag_of(batch) == state["tag"]]
+    async def _resume(self, client: AsyncOpenAI, outlet: Outlet, progress: Progress, description: str) -> set[str]:
+        """Finish the batch that an earlier process wrote down, and return what it answered; what it left is asked for anew."""
+        batch = load_batch(self._state)
+        if batch.id is None:
+            found = [made.id async for made in client.batches.list(limit=100) if _tag_of(made) == batch.tag]
             if not found:
-                self._forget(state["requests"])
-                return
-            state["batch"] = found[0]
-        await self._finish(client, state, waiting, deliver, progress, description)
+                self._forget(batch)
+                return set()
+            batch = dataclasses.replace(batch, id=found[0])
+        return await self._finish(client, batch, outlet, progress, description)
 
-    def _forget(self, reserved: Mapping[str, int]) -> None:
-        """Nothing of a batch is under way any more, and what was reserved for it was not spent."""
-        for number in reserved.values():
+    def _forget(self, batch: Batch) -> None:
+        """Nothing of a batch is under way any more, and what was reserved for it and has no end was not spent."""
+        for number in batch.reserved.values():
             self._spending.settle_if_open(number, Usage(0, 0))
         self._state.unlink()
 
-    async def _submit(self, client: AsyncOpenAI, waiting: Mapping[str, Request]) -> dict[str, Any]:
-        """Send one batch of what the budget holds. It is written down before, with a tag that finds it again at the server."""
+    async def _submit(self, client: AsyncOpenAI, waiting: Mapping[str, Request]) -> Batch:
+        """Send one batch of what the budget holds, after it is written down."""
+        import openai
+
         path = "/v1/chat/completions" if self._config.api == "chat" else "/v1/completions"
         reserved: dict[str, int] = {}
         content = bytearray()
@@ -135,74 +144,117 @@ class BatchTeacher:
             content += line
         if not reserved:
             raise_budget_spent(self._spending)
-        state = {"tag": uuid.uuid4().hex, "batch": None, "requests": reserved}
-        write_json(self._state, state)
-        uploaded = await client.files.create(file=("requests.jsonl", bytes(content)), purpose="batch")
-        batch = await client.batches.create(
-            input_file_id=uploaded.id,
-            endpoint=path,  # type: ignore[arg-type]
-            completion_window="24h",
-            metadata={_TAG: str(state["tag"])},
-        )
-        state["batch"] = batch.id
-        write_json(self._state, state)
-        return state
+        batch = Batch(uuid.uuid4().hex, None, {key: waiting[key] for key in reserved}, reserved)
+        save_batch(self._state, batch)
+        try:
+            uploaded = await client.files.create(file=("requests.jsonl", bytes(content)), purpose="batch")
+        except openai.OpenAIError:
+            # A file alone costs nothing.
+            self._forget(batch)
+            raise
+        try:
+            made = await client.with_options(max_retries=0).batches.create(
+                input_file_id=uploaded.id,
+                endpoint=path,  # type: ignore[arg-type]
+                completion_window="24h",
+                metadata={_TAG: batch.tag},
+            )
+        except openai.APIStatusError as error:
+            if error.status_code < 500 and error.status_code != 408:
+                self._forget(batch)
+            raise
+        batch = dataclasses.replace(batch, id=made.id)
+        save_batch(self._state, batch)
+        return batch
 
     async def _finish(
-        self,
-        client: AsyncOpenAI,
-        state: Mapping[str, Any],
-        waiting: dict[str, Request],
-        deliver: Deliver,
-        progress: Progress,
-        description: str,
-    ) -> None:
-        """Wait for a batch, and deliver what it holds; its requests are no longer waiting."""
-        total = len(state["requests"])
-        batch = await client.batches.retrieve(state["batch"])
-        with _counting(progress, total, f"{description} (batch {batch.id})") as count:
-            while batch.status not in _ENDED:
-                count(batch.request_counts.completed if batch.request_counts else 0)
+        self, client: AsyncOpenAI, batch: Batch, outlet: Outlet, progress: Progress, description: str
+    ) -> set[str]:
+        """Wait for a batch, deliver what it holds, and return the keys of what it answered."""
+        assert batch.id is not None
+        made = await client.batches.retrieve(batch.id)
+        with _counting(progress, len(batch.requests), f"{description} (batch {made.id})") as count:
+            while made.status not in _ENDED:
+                count(made.request_counts.completed if made.request_counts else 0)
                 await self._clock.sleep(self._config.batch_poll_seconds)
-                batch = await client.batches.retrieve(batch.id)
+                made = await client.batches.retrieve(batch.id)
         answered = set()
-        for file in (batch.output_file_id, batch.error_file_id):
+        errors = getattr(made.errors, "data", None) or []
+        self._last_words = [f"{made.status}: {error.message}" for error in errors] or [str(made.status)]
+        for file in (made.output_file_id, made.error_file_id):
             content = (await client.files.content(file)).content if file else b""
             for record in _lines(content):
-                request = waiting.get(str(record.get("custom_id")))
-                if request and self._deliver(record, request, state["requests"].get(request.key), deliver):
-                    answered.add(request.key)
-        self._forget(state["requests"])
-        for key in answered:
-            del waiting[key]
-        if len(answered) < total:
-            raise TeacherError(
-                f"The batch {batch.id} ended as {batch.status} with {total - len(answered)} of {total} requests unanswered"
-                f"{self._why(batch)}.",
-                hint="What was answered is kept: run the same command again to ask for the rest.",
-            )
+                key = str(record.get("custom_id"))
+                if key in batch.requests and self._deliver(record, batch.requests[key], batch.reserved[key], outlet):
+                    answered.add(key)
+        self._forget(batch)
+        return answered
 
-    def _deliver(self, record: Mapping[str, Any], request: Request, number: int | None, deliver: Deliver) -> bool:
+    def _deliver(self, record: Mapping[str, Any], request: Request, number: int, outlet: Outlet) -> bool:
         """Deliver one line of the output or of the errors; False where the request has to be sent again."""
         response = record.get("response") or {}
         document = response.get("body") or {}
         if response.get("status_code") != 200:
-            code = str(((document.get("error") if isinstance(document, dict) else None) or {}).get("code"))
-            if code in ITEM_CODES:
-                deliver(Failure(request, ITEM_CODES[code]))
-            return code in ITEM_CODES
+            error = (document.get("error") if isinstance(document, dict) else None) or record.get("error") or {}
+            reason = item_reason(str(error.get("code")), str(error.get("message")))
+            self._last_words.append(f"{response.get('status_code')}: {error.get('message')}")
+            if reason:
+                outlet.deliver(Failure(request, reason))
+            return reason is not None
         try:
-            body = parse_body(json.dumps(document).encode(), "application/json")
-        except ValueError:
+            body = parse_body(json.dumps(document).encode(), "application/json", self._access.secrets)
+        except ValueError as error:
+            self._spending.settle_if_open(number, None)
+            self._last_words.append(str(error))
             return False
-        if number is not None:
-            self._spending.settle_if_open(number, body.usage)
-        deliver(outcome_of(body, request, self._access, public_url(self._access.urls[0]), 0.0))
+        self._spending.settle_if_open(number, body.usage)
+        outlet.deliver(outcome_of(body, request, self._access, public_url(self._access.urls[0]), 0.0))
         return True
 
-    def _why(self, batch: Any) -> str:
-        errors = getattr(batch.errors, "data", None) or []
-        return self._access.secrets.hide(f": {errors[0].message}") if errors else ""
+    def _unanswered(self, count: int, batch: Batch) -> TeacherError:
+        words = self._access.secrets.hide(self._last_words[-1])[:200]
+        return TeacherError(
+            f"The batch {batch.id} ended with {count} of {len(batch.requests)} requests unanswered ({words}).",
+            hint="What was answered is kept: run the same command again to ask for the rest.",
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as it is written down.
+
+    Attributes:
+        tag: what finds it at the server.
+        id: the server's name for it, None as long as nobody knows whether it was made.
+        requests: by key.
+        reserved: number of each request in the log of the spending, by key.
+    """
+
+    tag: str
+    id: str | None
+    requests: Mapping[str, Request]
+    reserved: Mapping[str, int]
+
+
+def save_batch(path: Path, batch: Batch) -> None:
+    """Write a batch down, atomically."""
+    requests = []
+    for request in batch.requests.values():
+        fields = dataclasses.asdict(request)
+        requests.append({**fields, "reserved": batch.reserved[request.key]})
+    write_json(path, {"tag": batch.tag, "id": batch.id, "requests": requests})
+
+
+def load_batch(path: Path) -> Batch:
+    """Read what `save_batch` wrote."""
+    document = read_json(path)
+    requests, reserved = {}, {}
+    for fields in document["requests"]:
+        number = fields.pop("reserved")
+        messages = tuple(Message(**message) for message in fields.pop("messages"))
+        request = Request(messages=messages, **fields)
+        requests[request.key], reserved[request.key] = request, number
+    return Batch(document["tag"], document["id"], requests, reserved)
 
 
 def _tag_of(batch: Any) -> str | None:

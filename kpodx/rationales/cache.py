@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +87,17 @@ class AnswerCache:
 
     def _prepare(self) -> None:
         execute = self._connection.execute
-        execute("PRAGMA journal_mode = WAL")
+        self._begin_write_ahead_log()
         execute("PRAGMA synchronous = NORMAL")
-        (version,) = execute("PRAGMA user_version").fetchone()
-        tables = execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if (version, bool(tables)) not in ((0, False), (SCHEMA_VERSION, True)):
+        with self._transaction():
+            # In one transaction: another process may be making the table just now.
+            (version,) = execute("PRAGMA user_version").fetchone()
+            tables = execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if (version, tables) == (0, 0):
+                execute(_SCHEMA)
+                execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                return
+        if (version, bool(tables)) not in ((SCHEMA_VERSION, True),):
             raise DataError(
                 f"{self.path} is no file of answers of this kpodx (version {version}, {tables} tables).",
                 hint="Name another file with rationales.cache, or move this one away.",
@@ -98,10 +105,19 @@ class AnswerCache:
         problem = execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise sqlite3.DatabaseError(problem)
-        if version == 0:
-            with self._transaction():
-                execute(_SCHEMA)
-                execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _begin_write_ahead_log(self) -> None:
+        """Switch the file to write-ahead logging; SQLite does not wait for a lock here, so this does."""
+        deadline = time.monotonic() + _SECONDS_FOR_THE_LOCK
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def __enter__(self) -> AnswerCache:
         return self
@@ -196,7 +212,7 @@ class AnswerCache:
         return (read / size, written / count) if count else None
 
     def export(self, model: str | None = None, template: str | None = None) -> Iterator[dict[str, Any]]:
-        """Every answer as a plain record, in the order of its date; `question` and `completion` suit teacher `recorded`."""
+        """Every answer as a plain record, in the order of its date, second questions' answers among them."""
         with self._named():
             rows = self._connection.execute(
                 "SELECT key, model, template, question, messages, parameters, sample, text, prompt_tokens, completion_tokens, "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -15,6 +17,29 @@ TemplateName = Literal["zero-shot-cot", "few-shot-cot", "instruction"]
 
 ASKED = ("openai", "transformers", "gguf")
 """Teachers that are asked; the others' texts lie there already."""
+
+
+_RESERVED = frozenset(
+    {
+        "n", "best_of", "max_tokens", "max_completion_tokens", "model", "messages", "prompt", "stream", "temperature", "top_p",
+        "stop", "seed", "logprobs", "tools",
+    }
+)  # fmt: skip
+"""Parameters that `extra` may not set: they would change what a request is, or what it can cost."""
+
+
+def is_address(url: str) -> bool:
+    """Whether a text is an http address with a host, and a port that is one.
+
+    >>> is_address("http://localhost:8000/v1"), is_address("http://h:port/v1"), is_address("localhost")
+    (True, False, False)
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable() and " " not in url
 
 
 def _one_or_many(value: object) -> object:
@@ -64,6 +89,8 @@ class SamplingConfig(Config):
     """Most tokens of a completion; one that reaches it is a failure, since its end is missing."""
     answer_max_tokens: int = Field(default=64, ge=1)
     """Most tokens of the answer where it is asked for alone."""
+    answer_temperature: float = Field(default=0.0, ge=0, le=2)
+    """Temperature of that; some reasoning models take no other than 1."""
     stop: tuple[str, ...] = ()
     """Texts that end a completion."""
     seed: int | None = Field(default=None, ge=0)
@@ -110,9 +137,9 @@ class OpenAIConfig(Config):
     concurrency: int = Field(default=16, ge=1, le=4096)
     """Most requests under way at a time."""
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """Most requests sent within any 60 seconds; None sets no limit, the server's own are obeyed in any case."""
+    """Most requests sent to each address within any 60 seconds; None sets no limit, the server's own are obeyed in any case."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
-    """Most tokens, prompts and completions, within any 60 seconds; None sets no limit."""
+    """Most tokens, prompts and completions, of each address within any 60 seconds; None sets no limit."""
     timeout_seconds: float = Field(default=120.0, gt=0)
     """How long one answer may take, in seconds."""
     max_attempts: int = Field(default=10, ge=1)
@@ -140,15 +167,24 @@ class OpenAIConfig(Config):
         ]
         if secret:
             raise ValueError(f"{secret[0]!r} looks like a secret; keys belong into api_key_env's variable")
+        reserved = sorted(set(value) & _RESERVED)
+        if reserved:
+            raise ValueError(
+                f"{reserved[0]!r} has no place here: it is kpodx's own, see rationales.sampling and prompt"
+            )
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("a value that JSON does not have, such as a date or nan") from None
         return value
 
     @field_validator("base_urls")
     @classmethod
     def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for url in value:
-            scheme, _, rest = url.partition("://")
-            if scheme not in ("http", "https") or not rest:
+            if not is_address(url):
                 raise ValueError("expected addresses such as http://localhost:8000/v1")
+            rest = url.partition("://")[2]
             if "@" in rest.partition("/")[0] or "?" in rest:
                 raise ValueError("an address with a password or a query in it; keys belong into api_key_env's variable")
         return value

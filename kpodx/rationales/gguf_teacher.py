@@ -14,7 +14,7 @@ from kpodx.errors import MissingDependencyError, ModelError
 from kpodx.rationales.config import GgufConfig
 from kpodx.rationales.prompting import join_messages
 from kpodx.rationales.requests import Completion, Failure, Request, Usage, judge_text
-from kpodx.rationales.teachers import Deliver, timestamp
+from kpodx.rationales.teachers import Outlet, timestamp
 from kpodx.runtime import Progress, derive_seed
 
 _MAGIC = b"GGUF"
@@ -43,7 +43,7 @@ class GgufTeacher:
         self.label = self._path.stem
         self.model = f"{self._path.name}@{hash_path(self._path)[:16]}"
 
-    def ask(self, requests: Sequence[Request], deliver: Deliver, progress: Progress, description: str) -> None:
+    def ask(self, requests: Sequence[Request], outlet: Outlet, progress: Progress, description: str) -> None:
         """Load the file, and write one completion after the other; those with a common beginning come together."""
         import llama_cpp
 
@@ -57,7 +57,7 @@ class GgufTeacher:
         )
         try:
             for request in progress.track(requests, total=len(requests), description=description):
-                deliver(answer(model, request, self._path.name))
+                outlet.deliver(answer(model, request, self._path.name))
         finally:
             model.close()
 

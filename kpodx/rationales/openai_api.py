@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import itertools
 import json
+import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,14 +30,14 @@ from kpodx.errors import (
     TeacherError,
     TeacherRefusedError,
 )
-from kpodx.rationales.config import OpenAIConfig
+from kpodx.rationales.config import OpenAIConfig, is_address
 from kpodx.rationales.pacing import Clock, MonotonicClock, Pace, retry_after
 from kpodx.rationales.prompting import join_messages
 from kpodx.rationales.replicas import Replica, Replicas
 from kpodx.rationales.requests import Completion, Failure, FailureReason, Request, Usage, judge_text
-from kpodx.rationales.secrets import Secrets, password_in, public_url
+from kpodx.rationales.secrets import NO_SECRETS, Secrets, public_url, secrets_in
 from kpodx.rationales.spending import Spending
-from kpodx.rationales.teachers import Deliver, timestamp
+from kpodx.rationales.teachers import Outlet, timestamp
 from kpodx.runtime import Progress
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ _FIRST_ATTEMPTS = 3
 _SILENT_REQUESTS = 10
 """How many requests in a row may go unanswered before the teacher counts as gone."""
 _LONGEST_PAUSE_SECONDS = 60.0
+_GRACE_SECONDS = 10.0
+"""How long answers under way are waited for after something else stopped the asking."""
 ITEM_CODES: dict[str, FailureReason] = {
     "context_length_exceeded": "prompt_too_long",
     "string_above_max_length": "prompt_too_long",
@@ -59,6 +62,14 @@ ITEM_CODES: dict[str, FailureReason] = {
     "content_policy_violation": "content_filter",
 }
 """Error codes that concern one request only."""
+
+
+_TOO_LONG = re.compile(
+    r"maximum context|context (?:length|size|window)|exceed_context_size|longer than the maximum (?:model )?length|"
+    r"(?:prompt|input) is too long|too many tokens",
+    re.IGNORECASE,
+)
+"""Words of servers that have no code for it: vLLM, llama-server, llama-cpp-python, TGI."""
 
 
 class PassingError(Exception):
@@ -85,11 +96,11 @@ class Body:
     usage: Usage | None
 
 
-def parse_body(content: bytes, content_type: str) -> Body:
+def parse_body(content: bytes, content_type: str, secrets: Secrets = NO_SECRETS) -> Body:
     """Read the JSON of chat/completions or completions.
 
     Raises:
-        ValueError: it is something else; the message says what.
+        ValueError: it is something else; the message says what, without secrets.
 
     >>> parse_body(b'{"choices": [{"text": "5", "finish_reason": "stop"}]}', "application/json").text
     '5'
@@ -100,24 +111,34 @@ def parse_body(content: bytes, content_type: str) -> Body:
         raise ValueError(f"the answer is no UTF-8 text (byte {error.start})") from None
     except (ValueError, RecursionError):
         kind = content_type.partition(";")[0] or "no content type"
-        raise ValueError(f"the answer is no JSON ({kind}): {content[:80].decode('utf-8', 'replace')!r}") from None
+        raise ValueError(f"the answer is no JSON ({kind}): {_beginning(content, secrets)}") from None
     try:
         choice = document["choices"][0]
         message = choice.get("message", choice)
         text = message["content"] if "message" in choice else message["text"]
         body = Body("" if text is None else text, choice.get("finish_reason"), message.get("refusal"), _usage(document))
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise ValueError(f"the answer holds no completion: {content[:80].decode('utf-8', 'replace')!r}") from None
+        raise ValueError(f"the answer holds no completion: {_beginning(content, secrets)}") from None
     if not isinstance(body.text, str):
         raise ValueError(f"the completion is no text but {type(body.text).__name__}")
     # A lone surrogate, which JSON can spell, is no character and cannot be stored.
     return Body(body.text.encode("utf-8", "replace").decode(), body.finish_reason, body.refusal, body.usage)
 
 
+def _beginning(content: bytes, secrets: Secrets) -> str:
+    # Hidden first: a cut would leave part of a key that nothing recognises.
+    return repr(secrets.hide(content[:10_000].decode("utf-8", "replace"))[:80])
+
+
 def _usage(document: Mapping[str, Any]) -> Usage | None:
     usage = document.get("usage") or {}
     read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(read, int) or not isinstance(written, int) or min(read, written) < 0:
+    if (
+        not isinstance(read, int)
+        or not isinstance(written, int)
+        or min(read, written) < 0
+        or max(read, written) > 10**9
+    ):
         return None
     return Usage(read, written)
 
@@ -160,21 +181,23 @@ class Access:
     def of(cls, config: OpenAIConfig, environment: Mapping[str, str]) -> Access:
         """From the settings and the environment; ConfigError where a key or an address is missing or malformed."""
         urls = config.base_urls or (environment.get("OPENAI_BASE_URL") or OPENAI_URL,)
+        urls = tuple(url.strip() for url in urls)
         key = environment.get(config.api_key_env, "").strip()
+        if not all(map(is_address, urls)):
+            raise ConfigError(
+                "OPENAI_BASE_URL is no address; expected one such as http://localhost:8000/v1.",
+                hint="Set rationales.openai.base_urls, which goes before the variable.",
+            )
         wants_key = any(public_url(url).startswith("https://api.openai.com") for url in urls)
         if not key and (wants_key or config.api_key_env != "OPENAI_API_KEY"):
             raise ConfigError(
                 f"The environment variable {config.api_key_env} holds no key for {public_url(urls[0])}.",
                 hint=f"Set {config.api_key_env}, or name another server with rationales.openai.base_urls.",
             )
-        if not all(url.startswith(("http://", "https://")) for url in urls):
-            raise ConfigError(
-                "OPENAI_BASE_URL is no address; expected one such as http://localhost:8000/v1.",
-                hint="Set rationales.openai.base_urls, which goes before the variable.",
-            )
         if not key.isascii() or not key.isprintable():
             raise ConfigError(f"The key in {config.api_key_env} holds characters that no HTTP header can carry.")
-        return cls(tuple(urls), key or NO_KEY, Secrets.of([key, *map(password_in, urls)]))
+        hidden = [secret for url in urls for secret in secrets_in(url)]
+        return cls(urls, key or NO_KEY, Secrets.of([key, *hidden]))
 
 
 class OpenAITeacher:
@@ -195,8 +218,10 @@ class OpenAITeacher:
         self.model = self.label = config.model
         self._config, self._access, self._spending = config, access, spending
         self._clock = clock or MonotonicClock()
+        # For all that this teacher is asked: a second round of questions counts with the first.
+        self._paces = [Pace(config.requests_per_minute, config.tokens_per_minute, self._clock) for _ in access.urls]
 
-    def ask(self, requests: Sequence[Request], deliver: Deliver, progress: Progress, description: str) -> None:
+    def ask(self, requests: Sequence[Request], outlet: Outlet, progress: Progress, description: str) -> None:
         """Ask for every request, and deliver each outcome as it comes.
 
         Raises:
@@ -204,12 +229,21 @@ class OpenAITeacher:
             TeacherRefusedError: a key, model or request is refused.
             TeacherError: requests stay unanswered.
         """
-        with self._access.secrets.kept_out_of_logs():
-            asyncio.run(
-                _Asking(self._config, self._access, self._spending, self._clock, deliver, progress).all(
-                    requests, description
-                )
-            )
+        with self._access.secrets.kept_out_of_logs(), _one_error():
+            asking = _Asking(self._config, self._access, self._spending, self._paces, self._clock, outlet, progress)
+            asyncio.run(asking.all(requests, description))
+
+
+@contextlib.contextmanager
+def _one_error() -> Iterator[None]:
+    """What went wrong in one of many tasks, as itself and not as a group of one."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
 
 
 def require_openai() -> None:
@@ -222,10 +256,20 @@ def require_openai() -> None:
 
 
 def new_client(url: str, access: Access, timeout_seconds: float, max_retries: int = 0) -> AsyncOpenAI:
-    """The official client for one server; without retries of its own where we send again ourselves."""
+    """The official client for one server; without retries of its own where we send again ourselves.
+
+    Raises:
+        ConfigError: the environment names a proxy that cannot be used.
+    """
     from openai import AsyncOpenAI
 
-    return AsyncOpenAI(base_url=url, api_key=access.key, max_retries=max_retries, timeout=timeout_seconds)
+    try:
+        return AsyncOpenAI(base_url=url, api_key=access.key, max_retries=max_retries, timeout=timeout_seconds)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(
+            f"No client can be made for {public_url(url)}: {access.secrets.hide(str(error))}",
+            hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; a socks proxy needs the package socksio.",
+        ) from None
 
 
 class _Asking:
@@ -236,12 +280,13 @@ class _Asking:
         config: OpenAIConfig,
         access: Access,
         spending: Spending,
+        paces: Sequence[Pace],
         clock: Clock,
-        deliver: Deliver,
+        outlet: Outlet,
         progress: Progress,
     ) -> None:
-        self._config, self._access, self._spending = config, access, spending
-        self._clock, self._deliver, self._progress = clock, deliver, progress
+        self._config, self._access, self._spending, self._paces = config, access, spending, paces
+        self._clock, self._outlet, self._progress = clock, outlet, progress
         self._stop: Exception | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._sending: set[asyncio.Task[None] | None] = set()
@@ -254,9 +299,8 @@ class _Asking:
         """Send them all; what was under way when something stops the rest is waited for, since it is paid for."""
         async with contextlib.AsyncExitStack() as stack:
             replicas = []
-            for url in self._access.urls:
+            for url, pace in zip(self._access.urls, self._paces, strict=True):
                 client = await stack.enter_async_context(new_client(url, self._access, self._config.timeout_seconds))
-                pace = Pace(self._config.requests_per_minute, self._config.tokens_per_minute, self._clock)
                 replicas.append(Replica(public_url(url), client, pace))
             self._replicas = Replicas(replicas, self._clock, self._progress.note)
             waiting = iter(requests)
@@ -276,7 +320,8 @@ class _Asking:
     async def _work(self, waiting: Iterator[Request], ticks: Iterator[int]) -> None:
         for request in waiting:
             try:
-                self._deliver(await self._answer(request))
+                # Another process may have asked meanwhile.
+                self._outlet.deliver(self._outlet.find(request) or await self._answer(request))
             except PassingError as error:
                 self._silent(request, error)
             except (KpodxError, OSError) as error:
@@ -293,6 +338,12 @@ class _Asking:
         for worker in self._workers:
             if worker not in self._sending and worker is not asyncio.current_task():
                 worker.cancel()
+        asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        """Wait no longer for what is under way; it stays in the log of the spending at its bound."""
+        for worker in self._workers:
+            worker.cancel()
 
     def _silent(self, request: Request, error: PassingError) -> None:
         """A request stays unanswered; where nothing is answered any more, the rest is not even tried."""
@@ -342,8 +393,12 @@ class _Asking:
     async def _send(self, request: Request) -> Completion | Failure:
         """Send once, when a server is free, its pace allows it and the budget holds it."""
         with self._replicas.one() as replica:
-            entry = await replica.pace.acquire(request.max_prompt_tokens + request.max_tokens)
             number = await self._reserve(request)
+            try:
+                entry = await replica.pace.acquire(request.max_prompt_tokens + request.max_tokens)
+            except BaseException:
+                self._spending.settle(number, Usage(0, 0))
+                raise
             worker = asyncio.current_task()
             self._sending.add(worker)
             try:
@@ -375,7 +430,9 @@ class _Asking:
             async with asyncio.timeout(self._config.timeout_seconds):
                 content, headers = await self._post(request, replica.client)
         except openai.APIStatusError as error:
-            self._spending.settle(number, Usage(0, 0))
+            # A gateway may have given up on an answer that was written, and is paid for, all the same.
+            is_unknown = error.status_code == 408 or error.status_code >= 500
+            self._spending.settle(number, None if is_unknown else Usage(0, 0))
             return await self._refused(request, replica, error)
         except (openai.APITimeoutError, TimeoutError):
             self._spending.settle(number, None)
@@ -424,29 +481,30 @@ class _Asking:
         headers: Mapping[str, str],
         seconds: float,
     ) -> Completion | Failure:
-        hide = self._access.secrets.hide
         try:
-            body = parse_body(content, headers.get("content-type", ""))
+            body = parse_body(content, headers.get("content-type", ""), self._access.secrets)
         except ValueError as error:
             self._spending.settle(number, None)
             self._replicas.failed(replica, unreachable=False)
-            raise PassingError(hide(str(error)), is_answer=False) from None
+            raise PassingError(str(error), is_answer=False) from None
         self._spending.settle(number, body.usage)
         return outcome_of(body, request, self._access, replica.url, seconds)
 
     async def _refused(self, request: Request, replica: Replica, error: Any) -> Failure:
         """What to do about an answer with an error's status."""
-        status, said = int(error.status_code), self._access.secrets.hide(_said(error))
+        status, said = int(error.status_code), _said(error, self._access.secrets)
         headers = {name.lower(): value for name, value in error.response.headers.items()}
         code = str(getattr(error, "code", None) or "")
-        if status in (400, 422) and code in ITEM_CODES:
-            return Failure(request, ITEM_CODES[code])
+        if status in (400, 413, 422) and (reason := item_reason(code, said)):
+            return Failure(request, reason)
         if status in (408, 409, 425) or (status == 429 and code != "insufficient_quota") or status >= 500:
             wait = retry_after(headers, time.time())
-            if status == 429:
+            if status == 429 or wait is not None:
                 replica.pace.rest(wait if wait is not None else 1.0)
                 replica.pace.learn(headers)
-            elif status >= 500:
+            if wait is not None and wait > _LONGEST_PAUSE_SECONDS:
+                self._progress.note(f"{replica.url} wants {wait:.0f} seconds of rest.")
+            if status >= 500:
                 self._replicas.failed(replica, unreachable=False)
             speaks_the_api = isinstance(error.body, dict)
             raise PassingError(f"{replica.url} answered {status}: {said}", wait, is_answer=speaks_the_api)
@@ -510,12 +568,22 @@ def _was_not_sent(error: BaseException) -> bool:
     return type(error.__cause__).__name__.startswith(("Connect", "Pool", "Unsupported"))
 
 
-def _said(error: Any) -> str:
-    """The server's own words, in one line."""
+def _said(error: Any, secrets: Secrets) -> str:
+    """The server's own words, in one line, without secrets."""
     body = getattr(error, "body", None)
     message = body.get("message") if isinstance(body, dict) else None
-    text = " ".join(str(message or error.response.text or "no words").split())
+    # Hidden first: a cut would leave part of a key that nothing recognises.
+    text = secrets.hide(" ".join(str(message or error.response.text or "no words").split()))
     return text if len(text) <= 300 else text[:300] + "…"
+
+
+def item_reason(code: str, said: str) -> FailureReason | None:
+    """Why an error concerns one request only, None where it concerns all.
+
+    >>> item_reason("400", "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens")
+    'prompt_too_long'
+    """
+    return ITEM_CODES.get(code) or ("prompt_too_long" if _TOO_LONG.search(said) else None)
 
 
 def _raise_tls(error: BaseException, url: str) -> None:

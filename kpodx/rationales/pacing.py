@@ -13,8 +13,10 @@ from typing import Protocol
 WINDOW_SECONDS = 60.0
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
-_LONGEST_PAUSE = 600.0
+_LONGEST_PAUSE = 3600.0
+_LONGEST_SLEEP = 1.0
 
 
 class Clock(Protocol):
@@ -73,7 +75,10 @@ def retry_after(headers: Mapping[str, str], wall_time: float) -> float | None:
             date = email.utils.parsedate_tz(text)
             if date is None:
                 return None
-            seconds = email.utils.mktime_tz(date) - wall_time
+            try:
+                seconds = email.utils.mktime_tz(date) - wall_time
+            except (ValueError, OverflowError):
+                return None
     # Not a number, or negative: no wish at all.
     return min(seconds, _LONGEST_PAUSE) if seconds >= 0 else None
 
@@ -95,18 +100,17 @@ class Pace:
         self._sent: deque[list[float]] = deque()
         self._tokens = 0.0
         self._rest_until = 0.0
-        self._turn = asyncio.Lock()
 
     async def acquire(self, tokens: int) -> list[float]:
         """Wait until a request of so many tokens may go; return its entry, for `correct`."""
-        async with self._turn:
-            while (wait := self._wait(tokens)) > 0:
-                await self._clock.sleep(wait)
-            entry = [self._clock.now(), float(tokens)]
-            if self._limits != (None, None):
-                self._sent.append(entry)
-                self._tokens += tokens
-            return entry
+        while (wait := self._wait(tokens)) > 0:
+            # Others may turn out smaller than expected meanwhile, or the server may want rest.
+            await self._clock.sleep(min(wait, _LONGEST_SLEEP))
+        entry = [self._clock.now(), float(tokens)]
+        if self._limits != (None, None):
+            self._sent.append(entry)
+            self._tokens += tokens
+        return entry
 
     def correct(self, entry: list[float], tokens: int) -> None:
         """A request took fewer (or more) tokens than expected."""
@@ -121,9 +125,9 @@ class Pace:
     def learn(self, headers: Mapping[str, str]) -> None:
         """Rest until the server's own limits are reset where it says that nothing is left."""
         for what in ("requests", "tokens"):
-            left = headers.get(f"x-ratelimit-remaining-{what}", "")
+            left = headers.get(f"x-ratelimit-remaining-{what}", "").strip()
             reset = parse_duration(headers.get(f"x-ratelimit-reset-{what}", ""))
-            if reset is not None and left.strip().lstrip("-").isdigit() and int(left) <= 0:
+            if reset is not None and _WHOLE_NUMBER.fullmatch(left) and int(left) <= 0:
                 self.rest(min(reset, _LONGEST_PAUSE))
 
     def _wait(self, tokens: int) -> float:

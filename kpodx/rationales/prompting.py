@@ -29,6 +29,10 @@ ANSWER_CUES = {
 """What the second question ends with, by kind of answer; Kojima et al. 2022, appendix A.5."""
 
 
+ANSWER_TEMPLATE = " answer"
+"""Added to a template's name for the second question."""
+
+
 @dataclass(frozen=True)
 class Example:
     """A solved question that few-shot-cot shows first."""
@@ -132,13 +136,13 @@ def answer_request(
     """The second question: the first with its rationale, and the beginning of the answer's sentence."""
     reasoning = clean_completion(text)
     conversation = (*first.messages, Message("assistant", reasoning), Message("user", ANSWER_CUES[kind]))
-    # The sample that is asked decides nothing: equal rationales share their answer, which is read off with no temperature.
+    # The sample that is asked decides nothing: equal rationales share their answer.
     parameters = {
         **build_parameters(sampling, extra, sample=0, max_tokens=sampling.answer_max_tokens),
-        "temperature": 0.0,
+        "temperature": sampling.answer_temperature,
     }
     return Request(
-        first.model, conversation, parameters, 0, f"{first.template} answer", first.question_id, first.question
+        first.model, conversation, parameters, 0, first.template + ANSWER_TEMPLATE, first.question_id, first.question
     )
 
 

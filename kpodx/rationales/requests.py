@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-FailureReason = Literal["length", "content_filter", "refusal", "no_text", "prompt_too_long", "answer_too_large"]
+FailureReason = Literal[
+    "length", "content_filter", "refusal", "no_text", "broken_off", "prompt_too_long", "answer_too_large"
+]
 
 _REFUSAL = re.compile(
-    r"\s*(?:(?:I'?m|I am) (?:very )?sorry,? but |Sorry,? but |As an AI[^.,]{0,60}, |Unfortunately,? )?"
+    r"\s*(?:(?:I'?m|I am) (?:(?:very|so|really) )?sorry,? (?:but )?|Sorry,? (?:but )?|As an AI[^.,]{0,60}, |Unfortunately,? )?"
     r"I(?: can(?:no|')t|'?m (?:not able|unable) to| am (?:not able|unable) to| won't| will not) "
-    r"(?:help|assist|answer|provide|comply|fulfil|continue|do that|discuss|solve)\b",
+    r"(?:help(?! but)|assist|answer|provide|comply|fulfil|continue|do that|discuss|solve)\b",
     re.IGNORECASE,
 )
 _LONGEST_REFUSAL = 400
+_FINISHED = frozenset({None, "", "stop", "eos", "eos_token", "end_turn", "stop_sequence"})
+"""What servers call an end of the model's own."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +126,15 @@ def judge_text(text: str, finish_reason: str | None, refusal: str | None) -> Fai
     >>> judge_text("2 + 3 = 5.", "stop", None), judge_text("2 + 3", "length", None)
     (None, 'length')
     """
-    if finish_reason in ("length", "max_tokens"):
+    if finish_reason in ("length", "max_tokens", "model_length"):
         return "length"
     if finish_reason == "content_filter":
         return "content_filter"
     if refusal:
         return "refusal"
+    if finish_reason not in _FINISHED:
+        return "broken_off"
     if not text.strip():
         return "no_text"
-    return "refusal" if len(text) < _LONGEST_REFUSAL and _REFUSAL.match(text) else None
+    is_refusal = len(text) < _LONGEST_REFUSAL and _REFUSAL.match(text.replace("’", "'"))
+    return "refusal" if is_refusal else None

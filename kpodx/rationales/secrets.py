@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 HIDDEN = "[hidden]"
 _SHORTEST_SECRET = 4
@@ -22,14 +24,14 @@ class Secrets:
     def of(cls, values: Sequence[str | None]) -> Secrets:
         """The secrets among `values`: what is absent or too short to be one is left out; percent-encoded forms are added."""
         given = [value for value in values if value and len(value) >= _SHORTEST_SECRET]
-        forms = {form for value in given for form in (value, quote(value, safe=""))}
+        forms = {form for value in given for form in (value, quote(value, safe=""), unquote(value))}
         # The longest first, so that no part of one is left when another lies in it.
         return cls(tuple(sorted(forms, key=len, reverse=True)))
 
     def hide(self, text: str) -> str:
-        """`text` with "[hidden]" in place of every secret."""
+        """`text` with "[hidden]" in place of every secret, in whatever case; hide first, then cut."""
         for secret in self.texts:
-            text = text.replace(secret, HIDDEN)
+            text = re.sub(re.escape(secret), HIDDEN, text, flags=re.IGNORECASE)
         return text
 
     @contextlib.contextmanager
@@ -44,6 +46,9 @@ class Secrets:
         finally:
             for handler in handlers:
                 handler.removeFilter(hiding)
+
+
+NO_SECRETS = Secrets()
 
 
 class _Hiding(logging.Filter):
@@ -69,6 +74,12 @@ def public_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}".rstrip("/")
 
 
-def password_in(url: str) -> str | None:
-    """The password in an address, if any."""
-    return urlsplit(url).password
+def secrets_in(url: str) -> list[str]:
+    """What of an address must not be shown: user, password, both as basic authentication sends them, values of the query."""
+    parts = urlsplit(url)
+    found = [value for _, value in parse_qsl(parts.query)]
+    if parts.username or parts.password:
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+        found += [user, password, basic]
+    return found

@@ -6,7 +6,8 @@ log still holds what may have been spent: a request without an end counts at its
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from kpodx.artifacts import Journal
 from kpodx.errors import DataError
 from kpodx.rationales.requests import Request, Usage
+
+logger = logging.getLogger(__name__)
 
 _TOKENS_PER_BYTE = 0.25
 _TOKENS_PER_COMPLETION = 200.0
@@ -66,6 +69,7 @@ class Spending:
         self._read_tokens = self._written_tokens = 0
         self._open: dict[int, tuple[int, int]] = {}
         self._orphans: set[int] = set()
+        self._surplus = 0
         self._journal = Journal(path)
         self._next = 0
         try:
@@ -109,7 +113,7 @@ class Spending:
 
     def reserve(self, request: Request) -> int | None:
         """A number for a request that may be sent now, None where it could break a cap together with those under way."""
-        bound = (request.max_prompt_tokens, request.max_tokens)
+        bound = (request.max_prompt_tokens + self._surplus, request.max_tokens)
         read = self._read_tokens + sum(prompt for prompt, _ in self._open.values()) + bound[0]
         written = self._written_tokens + sum(completion for _, completion in self._open.values()) + bound[1]
         if not self.budget.holds(self.prices.usd(read, written), read + written):
@@ -121,7 +125,16 @@ class Spending:
 
     def settle(self, number: int, usage: Usage | None) -> None:
         """A request ended with this usage; None where nobody knows, which counts at its bound."""
-        spent = self._open[number] if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+        bound = self._open[number]
+        spent = bound if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+        if spent[0] > bound[0]:
+            self._surplus += spent[0] - bound[0]
+            logger.warning(
+                "The server counts %d tokens of a prompt that was expected to have %d at most (a long system prompt of its "
+                "own?); the budget reckons with that from now on.",
+                spent[0],
+                bound[0],
+            )
         self._journal.append({"ended": number, "tokens": list(spent)})
         self._settle(number, *spent)
 
@@ -157,17 +170,20 @@ class Estimate:
     max_tokens: int
     usd: float
     max_usd: float
+    has_prices: bool
 
 
 def estimate(
-    requests: Iterable[Request],
+    requests: Sequence[Request],
     cached: int,
     prices: Prices,
     usual: tuple[float, float] | None,
     *,
+    known_second: Sequence[Request] = (),
     answer_max_tokens: int = 0,
+    always: bool = False,
 ) -> Estimate:
-    """What `requests` would take.
+    """What asking would take.
 
     Args:
         requests: those that are not cached.
@@ -175,28 +191,34 @@ def estimate(
         prices: of tokens.
         usual: (tokens of a prompt per byte, tokens of a completion) seen before; None assumes 4 bytes a token and completions
             of 200 tokens, or of the limit where that is less.
-        answer_max_tokens: limit of a second request that may follow each one, with its rationale in the prompt; 0 for none.
-            It counts in the most, not in the likely figures.
+        known_second: second questions that are sure to follow, because the first ones' answers are cached.
+        answer_max_tokens: limit of a second question that may follow each of `requests`, its rationale in the prompt; 0 for none.
+        always: whether it follows in any case, and counts in the likely figures too.
     """
-    count = 0
+    per_byte, completion = usual or (_TOKENS_PER_BYTE, _TOKENS_PER_COMPLETION)
     read = written = 0.0
     max_read = max_written = 0
-    per_byte, completion = usual or (_TOKENS_PER_BYTE, _TOKENS_PER_COMPLETION)
-    for request in requests:
-        count += 1
-        read += per_byte * sum(len(message.content.encode()) for message in request.messages)
+    for request in (*requests, *known_second):
+        size = sum(len(message.content.encode()) for message in request.messages)
+        read += per_byte * size
         written += min(completion, request.max_tokens)
         max_read += request.max_prompt_tokens
         max_written += request.max_tokens
-        if answer_max_tokens:
-            max_read += request.max_prompt_tokens + request.max_tokens + _BOUND_OF_THE_SECOND_QUESTION
-            max_written += answer_max_tokens
+    for request in requests if answer_max_tokens else ():
+        max_read += request.max_prompt_tokens + request.max_tokens + _BOUND_OF_THE_SECOND_QUESTION
+        max_written += answer_max_tokens
+        if always:
+            size = sum(len(message.content.encode()) for message in request.messages)
+            read += per_byte * size + min(completion, request.max_tokens)
+            written += min(completion, answer_max_tokens)
+    count, more = len(requests) + len(known_second), len(requests)
     return Estimate(
-        requests=count,
-        max_requests=count * (2 if answer_max_tokens else 1),
+        requests=count + (more if always else 0),
+        max_requests=count + (more if answer_max_tokens else 0),
         cached=cached,
         tokens=round(read + written),
         max_tokens=max_read + max_written,
         usd=prices.usd(read, written),
         max_usd=prices.usd(max_read, max_written),
+        has_prices=prices != Prices(),
     )

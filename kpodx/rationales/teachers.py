@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from kpodx.rationales.requests import Completion, Failure, Request
 from kpodx.runtime import Progress
 
-Deliver = Callable[[Completion | Failure], None]
-"""Takes an outcome as soon as it is there, and keeps it."""
+
+@dataclass(frozen=True)
+class Outlet:
+    """Where outcomes go.
+
+    Attributes:
+        deliver: takes an outcome as soon as it is there, and keeps it.
+        find: an answer that somebody else has kept meanwhile, None where there is none.
+    """
+
+    deliver: Callable[[Completion | Failure], None]
+    find: Callable[[Request], Completion | None] = lambda _request: None
 
 
 class Teacher(Protocol):
@@ -24,7 +35,7 @@ class Teacher(Protocol):
     model: str
     label: str
 
-    def ask(self, requests: Sequence[Request], deliver: Deliver, progress: Progress, description: str) -> None:
+    def ask(self, requests: Sequence[Request], outlet: Outlet, progress: Progress, description: str) -> None:
         """Ask for every request, and deliver each outcome once.
 
         Raises:

@@ -12,7 +12,7 @@ from kpodx.artifacts import hash_json, hash_model
 from kpodx.rationales.config import TransformersConfig
 from kpodx.rationales.prompting import join_messages
 from kpodx.rationales.requests import Completion, Failure, Request, Usage, judge_text
-from kpodx.rationales.teachers import Deliver, timestamp
+from kpodx.rationales.teachers import Outlet, timestamp
 from kpodx.runtime import Progress, derive_seed, resolve_device, resolve_dtype, seed_everything
 
 
@@ -34,7 +34,7 @@ class TransformersTeacher:
         # The number format decides the text too.
         self.model = f"{self.label}@{commit[:16]} {str(self._dtype).removeprefix('torch.')}"
 
-    def ask(self, requests: Sequence[Request], deliver: Deliver, progress: Progress, description: str) -> None:
+    def ask(self, requests: Sequence[Request], outlet: Outlet, progress: Progress, description: str) -> None:
         """Load the model, and write all completions, the longest prompts first so that too little memory shows at once."""
         from kpodx.modeling.loading import load_with_tokenizer
 
@@ -46,16 +46,16 @@ class TransformersTeacher:
             begun = time.monotonic()
             fitting, too_long = _fitting(batch, prompts, model)
             for request in too_long:
-                deliver(Failure(request, "prompt_too_long"))
+                outlet.deliver(Failure(request, "prompt_too_long"))
             if fitting:
                 written = write(model, tokenizer, fitting, [prompts[request.key] for request in fitting])
                 seconds = round((time.monotonic() - begun) / len(fitting), 3)
                 for request, (text, finish_reason, usage) in zip(fitting, written, strict=True):
                     reason = judge_text(text, finish_reason, None)
                     if reason:
-                        deliver(Failure(request, reason, text, usage))
+                        outlet.deliver(Failure(request, reason, text, usage))
                     else:
-                        deliver(Completion(request, text, usage, timestamp(), "transformers", seconds))
+                        outlet.deliver(Completion(request, text, usage, timestamp(), "transformers", seconds))
 
     def _batches(self, requests: Sequence[Request], prompts: Mapping[str, list[int]]) -> Iterator[list[Request]]:
         """Requests of equal parameters, of similar length."""

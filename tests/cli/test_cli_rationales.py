@@ -10,10 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from kpodx.cli import app
+from kpodx.dataset.phase import build_questions
 from kpodx.errors import DataError
 from kpodx.rationales.cache import AnswerCache
+from kpodx.rationales.config import PromptConfig, SamplingConfig
+from kpodx.rationales.prompting import Template, rationale_requests
 from kpodx.rationales.recorded import RecordKeys, load_recorded
 from kpodx.rationales.requests import Completion, Message, Request, Usage
+from kpodx.recipe import load_recipe
+from kpodx.schema import Split
 
 
 @pytest.fixture
@@ -37,6 +42,11 @@ def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+def run_stderr(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    return result.stderr
 
 
 def document(*arguments: str) -> Any:
@@ -66,6 +76,22 @@ def test_an_export_is_what_teacher_recorded_reads(cache: Path, tmp_path: Path) -
     assert len(lines) == 3
 
 
+def test_an_export_joins_a_rationale_with_its_separate_answer(cache: Path, tmp_path: Path) -> None:
+    first = Request("two", (Message("user", "Q"),), {"max_tokens": 9}, 0, "zero-shot-cot/1", "", "Q")
+    second = (
+        *first.messages,
+        Message("assistant", "We add."),
+        Message("user", "Therefore, the answer (arabic numerals) is"),
+    )
+    with AnswerCache(cache) as opened:
+        opened.put(
+            [Completion(first, "We add."), Completion(Request("two", second, {}, 0, "zero-shot-cot/1 answer"), " 7.")]
+        )
+    run("rationales", "export", "out.jsonl", "--model", "two")
+    (record,) = load_recorded(tmp_path / "out.jsonl", RecordKeys())
+    assert record.completion == "We add.\nTherefore, the answer is 7."
+
+
 def test_the_cache_that_recipes_name_through_the_environment(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,3 +119,19 @@ def test_a_dry_run_tells_what_the_teacher_would_cost(cache: Path, tmp_path: Path
     assert "US dollars" in text
     assert not (tmp_path / "runs").exists()
     assert document("distill", "quickstart", "--dry-run", "--json")["teacher"] is None
+    always = document("distill", "quickstart", *settings, "rationales.prompt.answer_extraction=always", "--json")[
+        "teacher"
+    ]
+    assert (always["requests"], always["max_requests"]) == (100, 100)
+    assert "no estimate in US dollars" in run_stderr("distill", "quickstart", *settings[:2], "--dry-run")
+
+
+def test_a_dry_run_counts_second_questions_to_cached_rationales(cache: Path) -> None:
+    recipe = load_recipe("quickstart", ["dataset.embedded.train=3"]).recipe
+    questions = [q for q in build_questions(recipe.dataset)[0] if q.split is Split.TRAIN]
+    requests = rationale_requests(questions, Template(PromptConfig()), SamplingConfig(), "m", {})
+    with AnswerCache(cache) as opened:
+        opened.put(Completion(request, "We add, which makes seven.") for request in requests)
+    settings = ["dataset.embedded.train=3", "rationales.teacher=openai", "rationales.openai.model=m"]
+    teacher = document("distill", "quickstart", *settings, "--dry-run", "--json")["teacher"]
+    assert (teacher["requests"], teacher["max_requests"], teacher["cached"]) == (3, 3, 3)

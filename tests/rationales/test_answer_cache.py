@@ -141,6 +141,13 @@ def test_processes_write_at_the_same_time(tmp_path: Path) -> None:
         assert cache.groups()[0].answers == 400
 
 
+def test_processes_make_the_file_at_the_same_time(tmp_path: Path) -> None:
+    code = "import sys, pathlib, kpodx.rationales.cache as c\n"
+    code += "for n in range(20): c.AnswerCache(pathlib.Path(sys.argv[1]) / str(n)).__exit__()"
+    openers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [opener.communicate()[1] for opener in openers] == [b""] * 4
+
+
 def test_the_users_cache_folder() -> None:
     assert default_cache({"XDG_CACHE_HOME": "/c"}) == Path("/c/kpodx/teachers.sqlite")
     assert default_cache({}) == Path.home() / ".cache/kpodx/teachers.sqlite"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ import pytest
 from teacher_server import TeacherServer, serving
 from test_openai_teacher import context
 
-from kpodx.artifacts import read_json
-from kpodx.errors import BudgetSpentError, TeacherError
+from kpodx.errors import BudgetSpentError, TeacherError, TeacherRefusedError
 from kpodx.rationales import batch_api
 from kpodx.rationales.phase import run
 
@@ -32,7 +32,7 @@ def test_one_batch_for_all(tmp_path: Path) -> None:
         assert len(server.batches.made) == 1
         run(context(tmp_path, server, count=5, openai=BATCH))
     assert len(server.batches.made) == 1, "all is cached"
-    assert not (tmp_path / "rationales/out/batch.json").exists()
+    assert not (tmp_path / "rationales/batch.json").exists()
 
 
 def test_many_requests_go_in_several_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,10 +60,10 @@ def test_a_killed_phase_finds_its_batch_again(tmp_path: Path, monkeypatch: pytes
 
     def killed_write(path: Path, value: Any) -> None:
         calls.append(value)
-        if moment == "after the batch was made" and value["batch"]:
+        if moment == "after the batch was made" and value["id"]:
             raise KilledError
         write(path, value)
-        if moment == "before the upload" or (moment == "while waiting" and value["batch"]):
+        if moment == "before the upload" or (moment == "while waiting" and value["id"]):
             raise KilledError
 
     monkeypatch.setattr(batch_api, "write_json", killed_write)
@@ -87,7 +87,7 @@ def test_what_a_batch_leaves_unanswered_is_asked_for_again(tmp_path: Path) -> No
     with serving(server := TeacherServer()):
         server.batches.status = "expired"
         server.batches.outcome = lambda prompt: "lost" if "1 plus 2" in prompt else "ok"
-        with pytest.raises(TeacherError, match="ended as expired with 1 of 4 requests unanswered"):
+        with pytest.raises(TeacherError, match=r"ended with 1 of 4 requests unanswered \(expired\)"):
             run(context(tmp_path, server, openai=BATCH))
         server.batches.status, server.batches.outcome = "completed", lambda _prompt: "ok"
         report: dict[str, Any] = run(context(tmp_path, server, openai=BATCH))
@@ -109,4 +109,77 @@ def test_a_server_without_a_batch_api(tmp_path: Path) -> None:
     monkey = {**BATCH, "timeout_seconds": 0.2}
     with pytest.raises(TeacherError, match=r"The Batch API of http://127\.0\.0\.1:9/v1 failed: Connection error"):
         run(context(tmp_path, url, openai=monkey))
-    assert read_json(tmp_path / "rationales/out/batch.json")["batch"] is None
+    assert not (tmp_path / "rationales/batch.json").exists(), "a file that did not arrive costs nothing"
+
+
+def test_a_batch_that_was_made_although_the_server_said_no_is_not_made_again(tmp_path: Path) -> None:
+    with serving(server := TeacherServer()):
+        server.batches.refuses = {"batches": 503}
+        with pytest.raises(TeacherError, match=r"refused.* The batch under way is written down in .*batch\.json"):
+            run(context(tmp_path, server, openai=BATCH))
+        assert len(server.batches.made) == 1
+        server.batches.refuses = {}
+        report: dict[str, Any] = run(context(tmp_path, server, openai=BATCH))
+    assert (report["kept"], len(server.batches.made), report["asked"]["run_tokens"]) == (4, 1, 4 * 21)
+
+
+@pytest.mark.parametrize("what", ["files", "batches"])
+def test_what_is_refused_for_good_leaves_nothing_reserved(tmp_path: Path, what: str) -> None:
+    with serving(server := TeacherServer()):
+        server.batches.refuses = {what: 404}
+        with pytest.raises(TeacherRefusedError, match="refused"):
+            run(context(tmp_path, server, openai=BATCH))
+        server.batches.refuses = {}
+        report: dict[str, Any] = run(context(tmp_path, server, cost={"budget_tokens": 3000}))
+    assert (report["kept"], report["asked"]["run_tokens"]) == (4, server.log.tokens)
+
+
+def test_a_batch_under_way_serves_a_phase_with_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = batch_api.write_json
+
+    def killed_write(path: Path, value: Any) -> None:
+        write(path, value)
+        if value["id"]:
+            raise KilledError
+
+    monkeypatch.setattr(batch_api, "write_json", killed_write)
+    with serving(server := TeacherServer()):
+        with pytest.raises(KilledError):
+            run(context(tmp_path, server, openai=BATCH))
+        monkeypatch.setattr(batch_api, "write_json", write)
+        other = context(tmp_path, server, openai=BATCH, filter="none")
+        other = dataclasses.replace(other, output=tmp_path / "rationales" / "other")
+        other.output.mkdir()
+        report: dict[str, Any] = run(other)
+    assert (report["kept"], len(server.batches.made)) == (4, 1)
+
+
+def test_a_batch_counts_although_its_answers_came_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = batch_api.write_json
+
+    def killed_write(path: Path, value: Any) -> None:
+        write(path, value)
+        if value["id"]:
+            raise KilledError
+
+    monkeypatch.setattr(batch_api, "write_json", killed_write)
+    with serving(server := TeacherServer()):
+        with pytest.raises(KilledError):
+            run(context(tmp_path, server, openai=BATCH))
+        monkeypatch.setattr(batch_api, "write_json", write)
+        run(context(tmp_path / "elsewhere", server, cache=str(tmp_path / "cache.sqlite")))
+        always = {"answer_extraction": "always"}
+        report: dict[str, Any] = run(context(tmp_path, server, openai=BATCH, prompt=always))
+    assert report["completions"] == 4
+    assert report["asked"]["run_tokens"] == prompts_sent(server) * 21, (
+        "the batch that nobody needed any more was paid for"
+    )
+
+
+def test_the_first_error_of_a_batch_is_told(tmp_path: Path) -> None:
+    with serving(server := TeacherServer()):
+        server.batches.outcome = lambda _prompt: "500:overloaded"
+        with pytest.raises(TeacherError, match=r"4 of 4 requests unanswered \(500: 500:overloaded\)"):
+            run(context(tmp_path, server, openai=BATCH))

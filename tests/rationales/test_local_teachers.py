@@ -12,6 +12,7 @@ from kpodx.config import build_config
 from kpodx.errors import ConfigError, ModelError
 from kpodx.rationales.config import GgufConfig, RationalesConfig, TransformersConfig
 from kpodx.rationales.requests import Completion, Failure, Message, Request
+from kpodx.rationales.teachers import Outlet
 from kpodx.rationales.transformers_teacher import TransformersTeacher, encode_prompt
 from kpodx.runtime import SilentProgress
 
@@ -26,7 +27,7 @@ def request(number: int, **parameters: Any) -> Request:
 def ask(model: Path, requests: list[Request], **settings: Any) -> dict[str, Completion | Failure]:
     teacher = TransformersTeacher(TransformersConfig(model=str(model), **settings), "cpu", {})
     outcomes: list[Completion | Failure] = []
-    teacher.ask(requests, outcomes.append, SilentProgress(), "Asking")
+    teacher.ask(requests, Outlet(outcomes.append), SilentProgress(), "Asking")
     return {outcome.request.key: outcome for outcome in outcomes}
 
 
@@ -117,7 +118,7 @@ def ask_gguf(path: Path, requests: list[Request], **settings: Any) -> dict[str, 
 
     outcomes: list[Completion | Failure] = []
     GgufTeacher(GgufConfig(file=str(path), num_threads=1, **settings)).ask(
-        requests, outcomes.append, SilentProgress(), "Asking"
+        requests, Outlet(outcomes.append), SilentProgress(), "Asking"
     )
     return {outcome.request.key: outcome for outcome in outcomes}
 

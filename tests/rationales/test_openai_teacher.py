@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import json
 import logging
 import socket
 import ssl
 import subprocess
 import threading
+import time
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from teacher_server import FAILURES, PASSING, TeacherServer, faulty, serving
+from teacher_server import FAILURES, PASSING, TeacherServer, faulty, serving, solve
 
 from kpodx.artifacts import load_rationales, read_json, read_jsonl, save_questions
 from kpodx.config import build_config
 from kpodx.errors import BudgetSpentError, ConfigError, DataError, KpodxError, TeacherError, TeacherRefusedError
-from kpodx.rationales.config import RationalesConfig
+from kpodx.rationales import openai_api
+from kpodx.rationales.cache import AnswerCache
+from kpodx.rationales.config import OpenAIConfig, PromptConfig, RationalesConfig, SamplingConfig
+from kpodx.rationales.openai_api import Access, OpenAITeacher
 from kpodx.rationales.phase import run
-from kpodx.runtime import PhaseContext
+from kpodx.rationales.prompting import Template, rationale_requests
+from kpodx.rationales.requests import Completion, Message, Request
+from kpodx.rationales.spending import Budget, Prices, Spending
+from kpodx.rationales.teachers import Outlet
+from kpodx.runtime import PhaseContext, SilentProgress
 from kpodx.schema import Question, Split
 
 pytest.importorskip("openai")
@@ -432,9 +442,149 @@ def test_no_secret_is_written_anywhere(
         assert canary.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.parametrize("length", range(255, 300, 6))
+def test_a_key_across_a_cut_is_hidden_whole(tmp_path: Path, length: int) -> None:
+    canary = "sk-canary-" + "K" * 30
+    for number, plan in enumerate((f"say:401:{'x' * length} {canary} y", f"raw:{'x' * (length - 225)}{canary}")):
+        server = TeacherServer(lambda _prompt, _count, plan=plan: plan)  # type: ignore[misc]
+        with serving(server), pytest.raises(TeacherRefusedError) as caught:
+            run(context(tmp_path / str(number), server, 1, {"OPENAI_API_KEY": canary}, {"max_attempts": 1}))
+        assert "KKK" not in caught.value.message
+
+
+def test_a_password_in_the_address_is_hidden_in_all_its_forms(tmp_path: Path) -> None:
+    with serving(server := TeacherServer(lambda _prompt, _count: "echo401")):
+        url = server.url.replace("http://", "http://me:hunter2%23secret@")
+        ready = context(tmp_path, server, 1)
+        table = {"model": "tiny-teacher", **QUICK}
+        config = build_config(
+            RationalesConfig, {"teacher": "openai", "openai": table, "cache": str(tmp_path / "c.sqlite")}
+        )
+        ready.recipe.rationales = config
+        with pytest.raises(TeacherRefusedError) as caught:
+            run(dataclasses.replace(ready, environment={"OPENAI_BASE_URL": url}))
+    basic = base64.b64encode(b"me:hunter2#secret").decode().lower()
+    for form in ("hunter2", basic):
+        assert form not in caught.value.message.lower()
+    assert server.headers, "the server was asked"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.",
+        "the request exceeds the available context size. try increasing the context size",
+        "Requested tokens (600) exceed context window of 512",
+    ],
+)
+def test_servers_without_a_code_for_too_long_prompts(tmp_path: Path, words: str) -> None:
+    plan = lambda prompt, _count: f"say:400:{words}" if "1 plus 2" in prompt else "ok"  # noqa: E731
+    with serving(server := TeacherServer(plan)):
+        report: dict[str, Any] = run(context(tmp_path, server))
+    assert report["rejected"] == {"prompt_too_long": 1}
+
+
+def test_a_server_with_a_long_prompt_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(server := TeacherServer(delay=0.01)):
+        server.hidden_prompt = 500
+        cost = {"budget_tokens": 5000}
+        with pytest.raises(BudgetSpentError):
+            run(context(tmp_path, server, count=50, cost=cost, sampling={"max_tokens": 40}, openai={"concurrency": 1}))
+    assert "a long system prompt of its own" in caplog.text
+    assert 5000 - 800 < server.log.tokens <= 5000
+
+
+def test_errors_of_a_gateway_count_at_their_bound(tmp_path: Path) -> None:
+    with serving(server := TeacherServer(lambda _prompt, count: "504" if count == 0 else "ok")):
+        report: dict[str, Any] = run(context(tmp_path, server, count=1, sampling={"max_tokens": 40}))
+    assert report["asked"]["run_tokens"] > server.log.tokens + 40
+
+
+def test_answers_that_another_process_kept_meanwhile_are_not_paid_for(tmp_path: Path) -> None:
+    requests = rationale_requests(questions(6), Template(PromptConfig()), SamplingConfig(), "tiny-teacher", {})
+
+    def plan(_prompt: str, _count: int) -> str:
+        # While the first answer is under way, another process gets all of them.
+        with AnswerCache(tmp_path / "cache.sqlite") as cache:
+            cache.put(Completion(request, solve(request.messages[0].content)) for request in requests)
+        return "ok"
+
+    with serving(server := TeacherServer(plan)):
+        report: dict[str, Any] = run(context(tmp_path, server, count=6, openai={"concurrency": 1}))
+    assert (report["kept"], len(server.log.entries)) == (6, 1)
+
+
+def test_the_limit_of_requests_holds_for_both_questions_together(tmp_path: Path) -> None:
+    class FakeClock:
+        time = 0.0
+
+        def now(self) -> float:
+            return self.time
+
+        async def sleep(self, seconds: float) -> None:
+            self.time += seconds
+
+    clock = FakeClock()
+    with serving(server := TeacherServer()):
+        config = OpenAIConfig(model="tiny-teacher", base_urls=(server.url,), requests_per_minute=3)
+        spending = Spending(tmp_path / "s.jsonl", Prices(), Budget())
+        teacher = OpenAITeacher(config, Access.of(config, {}), spending, clock)
+        outcomes: list[Any] = []
+        for part in range(2):
+            asked = [Request("tiny-teacher", (Message("user", f"{part} {n}"),), {"max_tokens": 9}) for n in range(3)]
+            teacher.ask(asked, Outlet(outcomes.append), SilentProgress(), "Asking")
+        spending.close()
+    assert len(outcomes) == 6
+    assert clock.time >= 60
+
+
+def test_a_fatal_error_does_not_wait_for_what_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_api, "_GRACE_SECONDS", 0.2)
+    answers = iter(["hang", "hang", "401"] + ["401"] * 20)
+    with serving(server := TeacherServer(lambda _prompt, _count: next(answers))):
+        begun = time.monotonic()
+        with pytest.raises(TeacherRefusedError, match="401"):
+            run(context(tmp_path, server, count=9, openai={"timeout_seconds": 60.0, "concurrency": 3}))
+    assert time.monotonic() - begun < 20
+    spent = read_jsonl(tmp_path / "rationales/spending.jsonl")
+    ended = {record["ended"] for record in spent if "ended" in record}
+    assert len({record["sent"] for record in spent if "sent" in record} - ended) == 2, "they stay at their bound"
+
+
+def test_figures_that_no_server_means(tmp_path: Path) -> None:
+    huge = {
+        "choices": [{"message": {"content": "It is 1. The answer is 1."}}],
+        "usage": {"prompt_tokens": 10**30, "completion_tokens": 1},
+    }
+    with serving(server := TeacherServer(lambda _prompt, _count: f"raw:{json.dumps(huge)}")):
+        report: dict[str, Any] = run(context(tmp_path, server, count=1))
+    assert report["kept"] == 1
+
+
+def test_a_mistake_of_ours_is_told_as_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(openai_api, "outcome_of", broken)
+    with serving(server := TeacherServer()), pytest.raises(ZeroDivisionError, match="ours"):
+        run(context(tmp_path, server))
+
+
+def test_a_proxy_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="No client can be made") as caught:
+        run(context(tmp_path, "http://localhost/v1"))
+    assert "ALL_PROXY" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
+        ({"extra": {"n": 4}}, "'n' has no place here"),
+        ({"extra": {"max_completion_tokens": 9}}, "'max_completion_tokens' has no place here"),
+        ({"extra": {"x": float("nan")}}, "JSON does not have"),
+        ({"base_urls": "http://[::1/v1"}, "expected addresses"),
+        ({"base_urls": "http://h:port/v1"}, "expected addresses"),
         ({"api_key_env": "sk-secret-value"}, "expected the name of an environment variable"),
         ({"base_urls": "https://me:sk-secret-value@host/v1"}, "an address with a password"),
         ({"extra": {"api_key": "sk-secret-value"}}, "looks like a secret"),

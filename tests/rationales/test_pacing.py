@@ -23,6 +23,7 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
+        await asyncio.sleep(0)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=40), st.integers(1, 5), st.integers(40, 100))
@@ -80,6 +81,7 @@ def test_rest_as_the_server_says() -> None:
     assert asyncio.run(pace.acquire(1))[0] == 1000
     pace.learn({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m0.5s"})
     pace.learn({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "rubbish"})
+    pace.learn({"x-ratelimit-remaining-requests": "²", "x-ratelimit-reset-requests": "99s"})
     assert asyncio.run(pace.acquire(1))[0] == pytest.approx(1060.5, abs=1e-4)
 
 
@@ -110,7 +112,8 @@ def test_durations(text: str, seconds: float | None) -> None:
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-4"}, None),
         ({"retry-after": "nan"}, None),
-        ({"retry-after": "1e9"}, 600),
+        ({"retry-after": "1e9"}, 3600),
+        ({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}, None),
         ({}, None),
     ],
 )
@@ -172,3 +175,17 @@ def test_where_all_rest_the_first_to_wake_is_taken() -> None:
             replicas.failed(replica, unreachable=True)
     with replicas.one() as found:
         assert found is min(all_three, key=lambda replica: replica.rests_until)
+
+
+def test_a_correction_lets_those_go_who_wait_already() -> None:
+    clock = FakeClock()
+    pace = Pace(None, 100, clock)
+
+    async def send() -> float:
+        first = await pace.acquire(90)
+        waiting = asyncio.create_task(pace.acquire(90))
+        await asyncio.sleep(0)
+        pace.correct(first, 5)
+        return (await waiting)[0] - 1000
+
+    assert asyncio.run(send()) <= 1
