@@ -10,10 +10,11 @@ from typing import Any
 
 from kpodx.artifacts import Journal, hash_json
 from kpodx.errors import UsageError
+from kpodx.rationales.access import Access
 from kpodx.rationales.cache import AnswerCache, default_cache
 from kpodx.rationales.config import RationalesConfig
 from kpodx.rationales.filtering import EXCERPT_CHARACTERS, Candidate, Origin
-from kpodx.rationales.openai_api import Access, OpenAITeacher
+from kpodx.rationales.openai_api import OpenAITeacher
 from kpodx.rationales.prompting import (
     ANSWER_TEMPLATE,
     Template,

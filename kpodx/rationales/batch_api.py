@@ -18,22 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from kpodx.artifacts import read_json, write_json
 from kpodx.errors import TeacherError, TeacherRefusedError
+from kpodx.rationales.access import Access, new_client, require_openai
 from kpodx.rationales.config import OpenAIConfig
-from kpodx.rationales.openai_api import (
-    Access,
-    item_reason,
-    new_client,
-    outcome_of,
-    parse_body,
-    raise_budget_spent,
-    request_body,
-    require_openai,
-)
 from kpodx.rationales.pacing import Clock, MonotonicClock
 from kpodx.rationales.requests import Failure, Message, Request, Usage
 from kpodx.rationales.secrets import public_url
-from kpodx.rationales.spending import Spending
+from kpodx.rationales.spending import Spending, raise_budget_spent
 from kpodx.rationales.teachers import Outlet
+from kpodx.rationales.wire import item_reason, outcome_of, parse_body, request_body
 from kpodx.runtime import Progress
 
 if TYPE_CHECKING:
@@ -208,7 +200,7 @@ class BatchTeacher:
             self._last_words.append(str(error))
             return False
         self._spending.settle_if_open(number, body.usage)
-        outlet.deliver(outcome_of(body, request, self._access, public_url(self._access.urls[0]), 0.0))
+        outlet.deliver(outcome_of(body, request, self._access.secrets, public_url(self._access.urls[0]), 0.0))
         return True
 
     def _unanswered(self, count: int, batch: Batch) -> TeacherError:

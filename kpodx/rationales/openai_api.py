@@ -13,40 +13,31 @@ import functools
 import importlib
 import importlib.util
 import itertools
-import json
-import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from kpodx.config import nearest
 from kpodx.errors import (
-    BudgetSpentError,
-    ConfigError,
     KpodxError,
-    MissingDependencyError,
     TeacherError,
     TeacherRefusedError,
 )
-from kpodx.rationales.config import OpenAIConfig, is_address
+from kpodx.rationales.access import Access, new_client, require_openai
+from kpodx.rationales.config import OpenAIConfig
 from kpodx.rationales.pacing import Clock, MonotonicClock, Pace, retry_after
-from kpodx.rationales.prompting import join_messages
 from kpodx.rationales.replicas import Replica, Replicas
-from kpodx.rationales.requests import Completion, Failure, FailureReason, Request, Usage, judge_text
-from kpodx.rationales.secrets import NO_SECRETS, Secrets, public_url, secrets_in
-from kpodx.rationales.spending import Spending
-from kpodx.rationales.teachers import Outlet, timestamp
+from kpodx.rationales.requests import Completion, Failure, Request, Usage
+from kpodx.rationales.secrets import Secrets, public_url
+from kpodx.rationales.spending import Spending, raise_budget_spent
+from kpodx.rationales.teachers import Outlet
+from kpodx.rationales.wire import item_reason, outcome_of, parse_body, request_body
 from kpodx.runtime import Progress
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from tenacity import RetryCallState
-
-OPENAI_URL = "https://api.openai.com/v1"
-NO_KEY = "none"
-"""Sent as the key to local servers, which want none."""
 
 _FIRST_ATTEMPTS = 3
 """How often a server that has never answered is tried before the address is taken to be wrong."""
@@ -55,21 +46,6 @@ _SILENT_REQUESTS = 10
 _LONGEST_PAUSE_SECONDS = 60.0
 _GRACE_SECONDS = 10.0
 """How long answers under way are waited for after something else stopped the asking."""
-ITEM_CODES: dict[str, FailureReason] = {
-    "context_length_exceeded": "prompt_too_long",
-    "string_above_max_length": "prompt_too_long",
-    "content_filter": "content_filter",
-    "content_policy_violation": "content_filter",
-}
-"""Error codes that concern one request only."""
-
-
-_TOO_LONG = re.compile(
-    r"maximum context|context (?:length|size|window)|exceed_context_size|longer than the maximum (?:model )?length|"
-    r"(?:prompt|input) is too long|too many tokens",
-    re.IGNORECASE,
-)
-"""Words of servers that have no code for it: vLLM, llama-server, llama-cpp-python, TGI."""
 
 
 class PassingError(Exception):
@@ -84,120 +60,6 @@ class PassingError(Exception):
     def __init__(self, why: str, wait_seconds: float | None = None, *, is_answer: bool = True) -> None:
         super().__init__(why)
         self.why, self.wait_seconds, self.is_answer = why, wait_seconds, is_answer
-
-
-@dataclass(frozen=True)
-class Body:
-    """What an answer of the API says."""
-
-    text: str
-    finish_reason: str | None
-    refusal: str | None
-    usage: Usage | None
-
-
-def parse_body(content: bytes, content_type: str, secrets: Secrets = NO_SECRETS) -> Body:
-    """Read the JSON of chat/completions or completions.
-
-    Raises:
-        ValueError: it is something else; the message says what, without secrets.
-
-    >>> parse_body(b'{"choices": [{"text": "5", "finish_reason": "stop"}]}', "application/json").text
-    '5'
-    """
-    try:
-        document = json.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the answer is no UTF-8 text (byte {error.start})") from None
-    except (ValueError, RecursionError):
-        kind = content_type.partition(";")[0] or "no content type"
-        raise ValueError(f"the answer is no JSON ({kind}): {_beginning(content, secrets)}") from None
-    try:
-        choice = document["choices"][0]
-        message = choice.get("message", choice)
-        text = message["content"] if "message" in choice else message["text"]
-        body = Body("" if text is None else text, choice.get("finish_reason"), message.get("refusal"), _usage(document))
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise ValueError(f"the answer holds no completion: {_beginning(content, secrets)}") from None
-    if not isinstance(body.text, str):
-        raise ValueError(f"the completion is no text but {type(body.text).__name__}")
-    # A lone surrogate, which JSON can spell, is no character and cannot be stored.
-    return Body(body.text.encode("utf-8", "replace").decode(), body.finish_reason, body.refusal, body.usage)
-
-
-def _beginning(content: bytes, secrets: Secrets) -> str:
-    # Hidden first: a cut would leave part of a key that nothing recognises.
-    return repr(secrets.hide(content[:10_000].decode("utf-8", "replace"))[:80])
-
-
-def _usage(document: Mapping[str, Any]) -> Usage | None:
-    usage = document.get("usage") or {}
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if (
-        not isinstance(read, int)
-        or not isinstance(written, int)
-        or min(read, written) < 0
-        or max(read, written) > 10**9
-    ):
-        return None
-    return Usage(read, written)
-
-
-def request_body(request: Request, config: OpenAIConfig) -> dict[str, Any]:
-    """The JSON of one request, but for `extra`, which the client sends beside it."""
-    parameters = {name: value for name, value in request.parameters.items() if name not in (*config.extra, "api")}
-    limit = parameters.pop("max_tokens")
-    body = {"model": request.model, **parameters}
-    if config.api == "chat":
-        return {
-            **body,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-            config.max_tokens_parameter: limit,
-        }
-    return {**body, "prompt": join_messages(request), "max_tokens": limit}
-
-
-def outcome_of(body: Body, request: Request, access: Access, server: str, seconds: float) -> Completion | Failure:
-    """What an answer means for its request; a key that the server repeats is hidden."""
-    reason = judge_text(body.text, body.finish_reason, body.refusal)
-    text = access.secrets.hide(body.text)
-    if reason:
-        return Failure(request, reason, text, body.usage)
-    return Completion(request, text, body.usage, timestamp(), server, round(seconds, 3))
-
-
-@dataclass(frozen=True)
-class Access:
-    """Where a teacher's servers are, and the key; `repr` does not show it."""
-
-    urls: tuple[str, ...]
-    key: str
-    secrets: Secrets
-
-    def __repr__(self) -> str:
-        return f"Access({', '.join(map(public_url, self.urls))})"
-
-    @classmethod
-    def of(cls, config: OpenAIConfig, environment: Mapping[str, str]) -> Access:
-        """From the settings and the environment; ConfigError where a key or an address is missing or malformed."""
-        urls = config.base_urls or (environment.get("OPENAI_BASE_URL") or OPENAI_URL,)
-        urls = tuple(url.strip() for url in urls)
-        key = environment.get(config.api_key_env, "").strip()
-        if not all(map(is_address, urls)):
-            raise ConfigError(
-                "OPENAI_BASE_URL is no address; expected one such as http://localhost:8000/v1.",
-                hint="Set rationales.openai.base_urls, which goes before the variable.",
-            )
-        wants_key = any(public_url(url).startswith("https://api.openai.com") for url in urls)
-        if not key and (wants_key or config.api_key_env != "OPENAI_API_KEY"):
-            raise ConfigError(
-                f"The environment variable {config.api_key_env} holds no key for {public_url(urls[0])}.",
-                hint=f"Set {config.api_key_env}, or name another server with rationales.openai.base_urls.",
-            )
-        if not key.isascii() or not key.isprintable():
-            raise ConfigError(f"The key in {config.api_key_env} holds characters that no HTTP header can carry.")
-        hidden = [secret for url in urls for secret in secrets_in(url)]
-        return cls(urls, key or NO_KEY, Secrets.of([key, *hidden]))
 
 
 class OpenAITeacher:
@@ -244,32 +106,6 @@ def _one_error() -> Iterator[None]:
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None
-
-
-def require_openai() -> None:
-    """MissingDependencyError where the client is not installed."""
-    for name in ("openai", "tenacity"):
-        if importlib.util.find_spec(name) is None:
-            raise MissingDependencyError(
-                f"Asking a teacher over an API needs the package {name}.", hint="pip install 'kpodx[openai]'"
-            )
-
-
-def new_client(url: str, access: Access, timeout_seconds: float, max_retries: int = 0) -> AsyncOpenAI:
-    """The official client for one server; without retries of its own where we send again ourselves.
-
-    Raises:
-        ConfigError: the environment names a proxy that cannot be used.
-    """
-    from openai import AsyncOpenAI
-
-    try:
-        return AsyncOpenAI(base_url=url, api_key=access.key, max_retries=max_retries, timeout=timeout_seconds)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(
-            f"No client can be made for {public_url(url)}: {access.secrets.hide(str(error))}",
-            hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; a socks proxy needs the package socksio.",
-        ) from None
 
 
 class _Asking:
@@ -488,7 +324,7 @@ class _Asking:
             self._replicas.failed(replica, unreachable=False)
             raise PassingError(str(error), is_answer=False) from None
         self._spending.settle(number, body.usage)
-        return outcome_of(body, request, self._access, replica.url, seconds)
+        return outcome_of(body, request, self._access.secrets, replica.url, seconds)
 
     async def _refused(self, request: Request, replica: Replica, error: Any) -> Failure:
         """What to do about an answer with an error's status."""
@@ -577,15 +413,6 @@ def _said(error: Any, secrets: Secrets) -> str:
     return text if len(text) <= 300 else text[:300] + "…"
 
 
-def item_reason(code: str, said: str) -> FailureReason | None:
-    """Why an error concerns one request only, None where it concerns all.
-
-    >>> item_reason("400", "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens")
-    'prompt_too_long'
-    """
-    return ITEM_CODES.get(code) or ("prompt_too_long" if _TOO_LONG.search(said) else None)
-
-
 def _raise_tls(error: BaseException, url: str) -> None:
     """TeacherRefusedError where the connection failed over its encryption."""
     cause: BaseException | None = error
@@ -596,15 +423,3 @@ def _raise_tls(error: BaseException, url: str) -> None:
                 hint="Check that the address takes https, and that its certificate is trusted (SSL_CERT_FILE names more).",
             ) from None
         cause = cause.__cause__ or cause.__context__
-
-
-def raise_budget_spent(spending: Spending) -> NoReturn:
-    """BudgetSpentError that says what the caps are and what is spent."""
-    budget = spending.budget
-    caps = [f"{budget.tokens:,} tokens"] if budget.tokens is not None else []
-    caps += [f"{budget.usd:g} US dollars"] if budget.usd is not None else []
-    raise BudgetSpentError(
-        f"The teacher's budget ({' and '.join(caps)}) does not hold another request: {spending.tokens:,} tokens, "
-        f"{spending.usd:.4f} US dollars are spent.",
-        hint="What was answered is kept. Raise rationales.cost.budget_tokens or budget_usd and run again to go on.",
-    )

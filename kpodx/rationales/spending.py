@@ -10,10 +10,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from kpodx.artifacts import Journal
-from kpodx.errors import DataError
+from kpodx.errors import BudgetSpentError, DataError
 from kpodx.rationales.requests import Request, Usage
 
 logger = logging.getLogger(__name__)
@@ -157,6 +157,18 @@ class Spending:
         else:
             prompt, completion = record["tokens"]
             self._settle(record["ended"], int(prompt), int(completion))
+
+
+def raise_budget_spent(spending: Spending) -> NoReturn:
+    """BudgetSpentError that says what the caps are and what is spent."""
+    budget = spending.budget
+    caps = [f"{budget.tokens:,} tokens"] if budget.tokens is not None else []
+    caps += [f"{budget.usd:g} US dollars"] if budget.usd is not None else []
+    raise BudgetSpentError(
+        f"The teacher's budget ({' and '.join(caps)}) does not hold another request: {spending.tokens:,} tokens, "
+        f"{spending.usd:.4f} US dollars are spent.",
+        hint="What was answered is kept. Raise rationales.cost.budget_tokens or budget_usd and run again to go on.",
+    )
 
 
 @dataclass(frozen=True)

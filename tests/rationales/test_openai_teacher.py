@@ -23,9 +23,10 @@ from kpodx.artifacts import load_rationales, read_json, read_jsonl, save_questio
 from kpodx.config import build_config
 from kpodx.errors import BudgetSpentError, ConfigError, DataError, KpodxError, TeacherError, TeacherRefusedError
 from kpodx.rationales import openai_api
+from kpodx.rationales.access import Access
 from kpodx.rationales.cache import AnswerCache
 from kpodx.rationales.config import OpenAIConfig, PromptConfig, RationalesConfig, SamplingConfig
-from kpodx.rationales.openai_api import Access, OpenAITeacher
+from kpodx.rationales.openai_api import OpenAITeacher
 from kpodx.rationales.phase import run
 from kpodx.rationales.prompting import Template, rationale_requests
 from kpodx.rationales.requests import Completion, Message, Request
