@@ -74,9 +74,10 @@ def test_a_good_server(tmp_path: Path) -> None:
     assert (report["kept"], report["answer_agreement"]) == (4, 1.0)
     assert report["asked"]["sent"] == 4
     assert report["asked"]["run_tokens"] == server.log.tokens
-    assert server.bodies[0]["messages"] == [
-        {"role": "user", "content": "Q: What is 0 plus 1?\nA: Let's think step by step."}
-    ]
+    # Which request arrives first is nobody's promise.
+    contents = sorted(message["content"] for body in server.bodies for message in body["messages"])
+    assert contents[0] == "Q: What is 0 plus 1?\nA: Let's think step by step."
+    assert {message["role"] for body in server.bodies for message in body["messages"]} == {"user"}
     assert (server.bodies[0]["temperature"], server.bodies[0]["max_tokens"]) == (0.0, 512)
     source = read_json(tmp_path / "rationales/out/source.json")
     assert (source["licence"], source["template"], len(source["prompt"])) == ("CC0", "zero-shot-cot/1", 64)
@@ -357,7 +358,7 @@ def test_the_completions_api_for_base_models(tmp_path: Path) -> None:
     with serving(server := TeacherServer()):
         report: dict[str, Any] = run(context(tmp_path, server, openai={"api": "completions"}))
     assert report["kept"] == 4
-    assert server.bodies[0]["prompt"] == "Q: What is 0 plus 1?\nA: Let's think step by step."
+    assert min(body["prompt"] for body in server.bodies) == "Q: What is 0 plus 1?\nA: Let's think step by step."
     assert "messages" not in server.bodies[0]
 
 
