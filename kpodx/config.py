@@ -170,6 +170,13 @@ def build_config(model: type[C], values: Mapping[str, Any], sources: Mapping[str
         ) from error
 
 
+def shipped(name: str) -> Path:
+    """A folder that comes with kpodx, "recipes" or "export": inside the wheel, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "_shipped" / name
+    return inside if inside.is_dir() else package.parent / name
+
+
 def setting(config: Any, key: str) -> Any:
     """The value at a dotted key, None where there is no such setting."""
     for name in key.split("."):

@@ -11,7 +11,17 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from kpodx.config import C, Config, describe_problems, nearest, path_settings, resolve_path, resolve_paths, setting
+from kpodx.config import (
+    C,
+    Config,
+    describe_problems,
+    nearest,
+    path_settings,
+    resolve_path,
+    resolve_paths,
+    setting,
+    shipped,
+)
 from kpodx.curriculum.config import CurriculumConfig
 from kpodx.dataset.config import DatasetConfig
 from kpodx.difficulty.config import DifficultyConfig
@@ -113,10 +123,8 @@ class ResolvedRecipe:
 
 
 def shipped_folder() -> Path:
-    """The folder of the recipes that come with kpodx: inside the wheel, or beside the package in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "_shipped" / "recipes"
-    return inside if inside.is_dir() else package.parent / "recipes"
+    """The folder of the recipes that come with kpodx."""
+    return shipped("recipes")
 
 
 def shipped_recipes() -> dict[str, Path]:

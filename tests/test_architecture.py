@@ -25,6 +25,7 @@ FLOORS: dict[str, int] = {
     "text": 1,
     "modeling": 2,
     **dict.fromkeys(PHASES, 3),
+    "export": 3,
     "recipe": 4,
     "runs": 4,
     "phase_folders": 4,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import kpodx
-from kpodx.cli import compare, distill, doctor, rationales, recipes, show, status, validate
+from kpodx.cli import ask, compare, distill, doctor, export, rationales, recipes, show, status, validate
 from kpodx.cli.terminal import print_error, set_up_logging, stderr_console
 from kpodx.errors import KpodxError
 
@@ -20,7 +20,16 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (distill.distill, validate.validate, status.status, compare.compare, show.show, doctor.doctor):
+for _command in (
+    distill.distill,
+    export.export,
+    ask.ask,
+    validate.validate,
+    status.status,
+    compare.compare,
+    show.show,
+    doctor.doctor,
+):
     app.command()(_command)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(rationales.app, name="rationales")

@@ -15,7 +15,7 @@ from kpodx.text.prompts import student_prompt
 
 
 @torch.no_grad()
-def generate_texts(
+def generate_ids(
     model: Model,
     tokenizer: Tokenizer,
     prompts: Sequence[str],
@@ -24,8 +24,8 @@ def generate_texts(
     batch_size: int,
     progress: Progress | None = None,
     description: str = "Answering",
-) -> list[str]:
-    """The greedy continuation of each prompt, special tokens removed, in the order of the prompts.
+) -> list[list[int]]:
+    """The greedy continuation of each prompt as token ids, up to the end mark, in the order of the prompts.
 
     Args:
         model: a student, put in evaluation mode for the call.
@@ -40,7 +40,7 @@ def generate_texts(
     encoded = tokenizer(list(prompts), add_special_tokens=False).input_ids if prompts else []
     read = [prompt_with_steps(ids, (), family) for ids in encoded]
     order = sorted(range(len(read)), key=lambda i: -len(read[i]))
-    texts = [""] * len(read)
+    written: list[list[int]] = [[] for _ in prompts]
     was_training = model.training
     model.eval()
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
@@ -64,10 +64,33 @@ def generate_texts(
             pad_token_id=family.pad_id,
         )
         new = output[:, 1:] if family.encoder_decoder else output[:, width:]
-        for row, text in zip(rows, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
-            texts[row] = text.strip()
+        for row, ids in zip(rows, new.tolist(), strict=True):
+            written[row] = ids[: ids.index(family.eos_id)] if family.eos_id in ids else ids
     model.train(was_training)
-    return texts
+    return written
+
+
+def generate_texts(
+    model: Model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    progress: Progress | None = None,
+    description: str = "Answering",
+) -> list[str]:
+    """The greedy continuation of each prompt as text, special tokens removed; see `generate_ids` for the arguments."""
+    written = generate_ids(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        progress=progress,
+        description=description,
+    )
+    return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
 
 
 def _pad_row(ids: Sequence[int], width: int, pad_id: int, *, left: bool) -> tuple[list[int], list[int]]:

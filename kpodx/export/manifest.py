@@ -1,0 +1,3 @@
+"""What a package's manifest is called; apart, so that reading one loads nothing heavy."""
+
+PACKAGE = "package.json"

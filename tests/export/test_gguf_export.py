@@ -1,0 +1,196 @@
+"""GGUF files of students: read by llama.cpp itself, through the program that users run, and compared token for token."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import make_tiny_llama, make_tiny_t5
+
+from kpodx.artifacts import read_json
+from kpodx.cli.export import generated_questions
+from kpodx.config import shipped
+from kpodx.errors import GateError, ModelError, UsageError
+from kpodx.export import package
+from kpodx.export.gguf_file import pre_tokenizer_name, rotary_rows, write_gguf
+from kpodx.export.package import export_gguf
+from kpodx.export.parity import Agreement, compare
+from kpodx.runtime import SilentProgress
+
+pytest.importorskip("gguf", reason="gguf is not installed")
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+
+RUNNER = shipped("export") / "runners" / "llama_cpp" / "run.py"
+
+
+def export(student: Path, output: Path, *quantizations: str, count: int = 4, **settings: Any) -> list[package.Exported]:
+    arguments: dict[str, Any] = {
+        "name": "tiny",
+        "origin": {"folder": "tiny"},
+        "max_new_tokens": 12,
+        "threads": 1,
+        "progress": SilentProgress(),
+    }
+    return export_gguf(student, output, quantizations, generated_questions(count), **(arguments | settings))
+
+
+def run_it(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(RUNNER), *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_t5_says_the_same(tmp_path: Path, tied: bool) -> None:
+    student = make_tiny_t5(tmp_path / "t5", layers=2, tie_word_embeddings=tied, seed=3)
+    (exact,) = export(student, tmp_path / "out", "f32")
+    assert exact.agreement == Agreement(4, 4, (), 1.0)
+
+
+@pytest.mark.parametrize("key_heads", [4, 2])
+def test_a_llama_says_the_same(tmp_path: Path, key_heads: int) -> None:
+    student = make_tiny_llama(tmp_path / "llama", layers=2, num_key_value_heads=key_heads, seed=3)
+    (exact,) = export(student, tmp_path / "out", "f32")
+    assert exact.agreement == Agreement(4, 4, (), 1.0)
+
+
+def test_a_package_is_whole_and_says_how_it_came_about(tmp_path: Path) -> None:
+    student = make_tiny_t5(tmp_path / "t5")
+    done = export(student, tmp_path / "out", "f16", "Q8_0", "Q4_0", "Q8_0")
+    assert [item.name for item in done] == ["tiny-f16.gguf", "tiny-Q8_0.gguf", "tiny-Q4_0.gguf"]
+    assert done[0].size > done[1].size > done[2].size
+    manifest = read_json(tmp_path / "out" / "package.json")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"README.md", "package.json", "run.py", *(item.name for item in done)}
+    assert manifest["files"].keys() == names - {"package.json"}
+    assert all(len(entry["sha256"]) == 64 for entry in manifest["files"].values())
+    assert manifest["origin"]["folder"] == "tiny"
+    assert len(manifest["origin"]["student"]) == 64
+    assert [model["agreement"]["prompts"] for model in manifest["models"]] == [4, 4, 4]
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_a_file_that_says_something_else_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    student = make_tiny_llama(tmp_path / "llama", seed=3)
+    # The mistake that every converter made once: queries and keys not in llama.cpp's order.
+    monkeypatch.setattr("kpodx.export.gguf_file.rotary_rows", lambda matrix, _heads: matrix)
+    with pytest.raises(GateError, match=r"tiny-f32\.gguf does not say what the student says: \d of 4 answers differ"):
+        export(student, tmp_path / "out", "f32")
+    assert [path.name for path in tmp_path.iterdir()] == ["llama"]
+
+
+def test_bad_input(tmp_path: Path, tiny_t5: Path) -> None:
+    with pytest.raises(UsageError, match="--quant Q9: expected one of f32, f16, Q8_0"):
+        export(tiny_t5, tmp_path / "out", "Q9")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        export(tiny_t5, tmp_path / "there", "f32")
+    deep = make_tiny_t5(tmp_path / "deep", num_layers=1, num_decoder_layers=2)
+    with pytest.raises(ModelError, match="2 decoder layers and 1 encoder layers"):
+        write_gguf(deep, tmp_path / "x.gguf")
+    config = json.loads((deep / "config.json").read_text())
+    (deep / "config.json").write_text(json.dumps({**config, "model_type": "bloom"}))
+    with pytest.raises(ModelError, match="'bloom'; expected t5 or llama"):
+        write_gguf(deep, tmp_path / "x.gguf")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "x.gguf").exists()
+
+
+def test_the_runner_answers_questions_and_tells_its_time(tmp_path: Path) -> None:
+    student = make_tiny_t5(tmp_path / "t5")
+    export(student, tmp_path / "out", "f32")
+    model = str(tmp_path / "out" / "tiny-f32.gguf")
+    lines = 'How many eggs?\n\n{"question": "How many pens?", "id": 7}\n'
+    done = run_it("--model", model, "--max-new-tokens", "5", text=lines)
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["question"], second["id"]) == ("How many eggs?", 7)
+    assert len(first["tokens"]) <= 5
+    assert first["prompt_tokens"] > 8
+    assert 0 < first["first_token_seconds"] <= first["seconds"]
+    (tmp_path / "q.txt").write_text("How many eggs?\n")
+    again = run_it("--model", model, "--max-new-tokens", "5", "--questions", str(tmp_path / "q.txt"))
+    assert json.loads(again.stdout)["tokens"] == first["tokens"]
+    streamed = run_it("--model", model, "--max-new-tokens", "5", "How many eggs?")
+    assert streamed.stdout.strip() == first["output"]
+    draws = [
+        run_it("--model", model, "--temperature", "2", "--seed", seed, text="Eggs?\n").stdout
+        for seed in ("1", "1", "2")
+    ]
+    tokens = [json.loads(draw)["tokens"] for draw in draws]
+    assert tokens[0] == tokens[1] != tokens[2]
+
+
+def test_the_runner_refuses_what_it_cannot_run(tmp_path: Path) -> None:
+    student = make_tiny_t5(tmp_path / "t5")
+    export(student, tmp_path / "out", "f32")
+    model = tmp_path / "out" / "tiny-f32.gguf"
+    long = run_it("--model", str(model), "--context-tokens", "32", text="eggs " * 100 + "\n")
+    assert (long.returncode, long.stdout) == (2, "")
+    assert "the context holds 32" in long.stderr
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(model.read_bytes()[:5000])
+    for path, words in (
+        (cut, "cannot load"),
+        (student / "config.json", "is no GGUF file"),
+        (tmp_path / "none", "No such file"),
+    ):
+        done = run_it("--model", str(path), text="x\n")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+    bad = run_it("--model", str(model), text='{"text": "x"}\n')
+    assert bad.returncode == 2
+    assert "line 1: expected plain text" in bad.stderr
+
+
+def test_the_runner_needs_nothing_of_ours() -> None:
+    imported = {
+        line.split()[1].split(".")[0]
+        for line in RUNNER.read_text().splitlines()
+        if line.startswith(("import ", "from "))
+    }
+    assert not imported & {"kpodx", "torch", "transformers", "numpy"}
+
+
+def test_rotary_rows_are_a_permutation_within_each_head() -> None:
+    matrix = np.arange(24, dtype=np.float32).reshape(12, 2)
+    moved = rotary_rows(matrix, 2)
+    assert moved[:6, 0].tolist() == [0, 6, 2, 8, 4, 10]
+    assert sorted(moved[:, 0]) == sorted(matrix[:, 0])
+
+
+def test_unknown_ways_to_cut_words_are_refused() -> None:
+    with pytest.raises(ModelError, match="no name for here"):
+        pre_tokenizer_name({"pre_tokenizer": {"type": "Whitespace"}})
+    assert pre_tokenizer_name({"pre_tokenizer": {"type": "ByteLevel"}}) == "gpt-2"
+
+
+def test_agreement_by_hand() -> None:
+    assert compare([[1, 2], [3], []], [[1, 2, 9], [3], []]) == Agreement(3, 2, (2,), 1.0)
+    assert compare([], []) == Agreement(0, 0, (), 1.0)
+
+
+def load_program(path: Path) -> Any:
+    """A stand-alone program as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_real_stories260k_tells_its_story(shared_data: Path, repository: Path, tmp_path: Path) -> None:
+    """The sentence that its authors' program gives; nobody here wrote it."""
+    real_models = load_program(repository / "benchmarks" / "real_models.py")
+    real_models.make_stories260k(tmp_path / "stories", shared_data)
+    write_gguf(tmp_path / "stories", tmp_path / "s.gguf")
+    with load_program(RUNNER).Model(str(tmp_path / "s.gguf"), threads=1) as model:
+        text = model.detokenize(list(model.generate("Once upon a time", 64)))
+    assert text.startswith(", there was a little girl named Lily. She loved to play outside in the park.")
