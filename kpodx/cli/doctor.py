@@ -15,7 +15,7 @@ from kpodx.cli import terminal
 EXTRAS = {
     "onnx": ("onnxruntime", "optimum-onnx"),
     "gguf": ("gguf", "llama-cpp-python"),
-    "openai": ("openai", "httpx", "tenacity"),
+    "openai": ("openai", "tenacity"),
     "serve": ("fastapi", "uvicorn"),
     "report": ("matplotlib", "plotly"),
     "tracking": ("tensorboard",),

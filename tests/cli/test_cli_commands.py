@@ -6,9 +6,11 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
+import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,6 +25,7 @@ from kpodx import cli
 from kpodx.artifacts import save_predictions, save_questions, save_rationales, save_token_weights
 from kpodx.cli.compare import differing_settings, paired
 from kpodx.cli.distill import resume_command
+from kpodx.cli.doctor import EXTRAS
 from kpodx.cli.show import cut, find_question, paint
 from kpodx.cli.summary import headline
 from kpodx.errors import BudgetSpentError, DataError, GateError, KpodxError, MissingDependencyError
@@ -315,6 +318,14 @@ def test_recipes_are_copied_and_shown(kpodx: Terminal) -> None:
     assert kpodx("recipes", "copy", "tiny.toml", "mine.toml") == 0
     assert (kpodx.folder / "mine.toml").read_text() == RECIPE
     assert kpodx("recipes", "copy", "tiny.toml", "mine.toml") == 2
+
+
+def test_doctor_knows_the_extras_of_the_project(repository: Path) -> None:
+    declared = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    names = {extra: tuple(sorted(re.split(r"[<>=]", text)[0] for text in texts)) for extra, texts in declared.items()}
+    assert {extra: tuple(sorted(packages)) for extra, packages in EXTRAS.items()} == {
+        extra: packages for extra, packages in names.items() if extra not in ("all", "dev")
+    }
 
 
 def test_doctor_lists_versions_and_extras(kpodx: Terminal) -> None:
