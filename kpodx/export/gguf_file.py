@@ -1,4 +1,4 @@
-"""A student as a GGUF file, written on the `gguf` package: T5 (tied and not) and Llama; nothing is converted by way of another tool.
+"""A student as a GGUF file, written on the `gguf` package: T5 (tied and not), Llama, Qwen2 and GPT-2; no other tool converts anything.
 
 Layouts: llama.cpp's own converter; the traps of each are noted where they are avoided.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +46,9 @@ def write_gguf(student: Path, target: Path, float_type: str = "f32", name: str =
         raise MissingDependencyError("GGUF export needs the package gguf.", hint="pip install 'kpodx[gguf]'") from error
     config, tokenizer = read_json(student / "config.json"), read_json(student / "tokenizer.json")
     architecture = str(config.get("model_type"))
-    if architecture not in ("t5", "llama"):
+    if architecture not in _FAMILIES:
         raise ModelError(
-            f"{student}: a GGUF file cannot be written for model_type {architecture!r}; expected t5 or llama.",
+            f"{student}: a GGUF file cannot be written for model_type {architecture!r}; expected {', '.join(_FAMILIES)}.",
             hint="Export it to ONNX.",
         )
     partial = target.with_name(f".{target.name}.partial")
@@ -59,9 +59,9 @@ def write_gguf(student: Path, target: Path, float_type: str = "f32", name: str =
         writer.add_file_type(_FLOAT_TYPES[float_type][1])
         writer.add_quantization_version(2)
         weights = load_weights(student)
-        (_add_t5 if architecture == "t5" else _add_llama)(writer, config, tokenizer)
-        tensors = t5_tensors(config, weights) if architecture == "t5" else llama_tensors(config, weights)
-        for tensor_name, tensor in tensors:
+        add_settings, tensors_of = _FAMILIES[architecture]
+        add_settings(writer, config, tokenizer)
+        for tensor_name, tensor in tensors_of(config, weights):
             kind = _FLOAT_TYPES[float_type][0] if tensor.ndim > 1 else np.float32
             writer.add_tensor(tensor_name, np.ascontiguousarray(tensor, dtype=kind))
         writer.write_header_to_file()
@@ -140,6 +140,32 @@ def llama_tensors(
         if old.endswith(("q_proj.weight", "k_proj.weight")):
             values = rotary_rows(values, heads if old.endswith("q_proj.weight") else key_heads)
         yield name, values
+
+
+def qwen2_tensors(
+    config: Mapping[str, Any], weights: Mapping[str, npt.NDArray[np.float32]]
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Names and values of a Qwen2's tensors; rotary pairs stay as transformers has them."""
+    from gguf import MODEL_ARCH
+
+    for name, _, values in _renamed(weights, MODEL_ARCH.QWEN2, int(config["num_hidden_layers"])):
+        if name != "output.weight" or not config.get("tie_word_embeddings", False):
+            yield name, values
+
+
+def gpt2_tensors(
+    config: Mapping[str, Any], weights: Mapping[str, npt.NDArray[np.float32]]
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Names and values of a GPT-2's tensors; its matrices lie the other way round there (Conv1D), the output is the embedding."""
+    from gguf import MODEL_ARCH
+
+    ours = {name: values for name, values in weights.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}
+    for name, old, values in _renamed(ours, MODEL_ARCH.GPT2, int(config["n_layer"])):
+        if name == "output.weight":
+            continue
+        yield name, values.T if old.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")) else values
+        if name == "token_embd.weight":
+            yield "output.weight", values
 
 
 def rotary_rows(matrix: npt.NDArray[np.float32], num_heads: int) -> npt.NDArray[np.float32]:
@@ -223,7 +249,22 @@ def _charsmap(normalizer: Any) -> bytes | None:
     return next((table for table in found if table), None)
 
 
+def _add_gpt2(writer: GGUFWriter, config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> None:
+    if config.get("activation_function", "gelu_new") not in ("gelu_new", "gelu_pytorch_tanh"):
+        raise ModelError(
+            f"The student's activation is {config['activation_function']!r}; llama.cpp's GPT-2 has gelu_new."
+        )
+    writer.add_context_length(int(config["n_positions"]))
+    writer.add_embedding_length(int(config["n_embd"]))
+    writer.add_feed_forward_length(int(config.get("n_inner") or 4 * config["n_embd"]))
+    writer.add_block_count(int(config["n_layer"]))
+    writer.add_head_count(int(config["n_head"]))
+    writer.add_layer_norm_eps(float(config["layer_norm_epsilon"]))
+    _add_bpe(writer, tokenizer, config)
+
+
 def _add_llama(writer: GGUFWriter, config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> None:
+    """Settings of a Llama or a Qwen2, which have the same names."""
     heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
     head_width = int(config.get("head_dim") or width // heads)
     writer.add_context_length(int(config["max_position_embeddings"]))
@@ -323,3 +364,12 @@ def pre_tokenizer_name(tokenizer: Mapping[str, Any]) -> str:
         f"The tokenizer cuts words in a way that llama.cpp has no name for here ({', '.join(map(str, kinds))}).",
         hint="Export the student to ONNX.",
     )
+
+
+_FAMILIES: dict[str, tuple[Callable[..., None], Callable[..., Iterator[tuple[str, npt.NDArray[np.float32]]]]]] = {
+    "t5": (_add_t5, t5_tensors),
+    "llama": (_add_llama, llama_tensors),
+    "qwen2": (_add_llama, qwen2_tensors),
+    "gpt2": (_add_gpt2, gpt2_tensors),
+}
+"""What writes the settings and the tensors, by transformers' model_type, which is llama.cpp's architecture too."""

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import make_tiny_llama, make_tiny_t5
+import torch
+from tiny_models import llama_tokenizer, make_tiny_llama, make_tiny_t5
+from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 
 from kpodx.artifacts import read_json
 from kpodx.cli.export import generated_questions
@@ -59,6 +61,37 @@ def test_a_llama_says_the_same(tmp_path: Path, key_heads: int) -> None:
     assert exact.agreement == Agreement(4, 4, (), 1.0)
 
 
+def other_model(folder: Path, kind: str, **settings: Any) -> Path:
+    """A random Qwen2 or GPT-2 with the tiny Llama's tokenizer."""
+    tokenizer = llama_tokenizer(bos=False)
+    tokens = {"vocab_size": len(tokenizer) + 4, "bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+    torch.manual_seed(1)
+    if kind == "qwen2":
+        shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+        config = Qwen2Config(
+            **tokens, **shape, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.3, **settings
+        )
+        model: Any = Qwen2ForCausalLM(config)
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(parameter, std=0.3)
+    else:
+        model = GPT2LMHeadModel(
+            GPT2Config(**tokens, n_positions=256, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3)
+        )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("qwen2", {"tie_word_embeddings": True}), ("qwen2", {}), ("gpt2", {})])
+def test_a_qwen2_and_a_gpt2_say_the_same(tmp_path: Path, kind: str, settings: dict[str, Any]) -> None:
+    student = other_model(tmp_path / kind, kind, **settings)
+    exact, small = export(student, tmp_path / "out", "f32", "Q8_0")
+    assert exact.agreement == Agreement(4, 4, (), 1.0)
+    assert small.size < exact.size
+
+
 def test_a_package_is_whole_and_says_how_it_came_about(tmp_path: Path) -> None:
     student = make_tiny_t5(tmp_path / "t5")
     done = export(student, tmp_path / "out", "f16", "Q8_0", "Q4_0", "Q8_0")
@@ -95,7 +128,7 @@ def test_bad_input(tmp_path: Path, tiny_t5: Path) -> None:
         write_gguf(deep, tmp_path / "x.gguf")
     config = json.loads((deep / "config.json").read_text())
     (deep / "config.json").write_text(json.dumps({**config, "model_type": "bloom"}))
-    with pytest.raises(ModelError, match="'bloom'; expected t5 or llama"):
+    with pytest.raises(ModelError, match="'bloom'; expected t5, llama, qwen2, gpt2"):
         write_gguf(deep, tmp_path / "x.gguf")
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "x.gguf").exists()
