@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 PROMPT = f"Q: {{question}} A: {CUE}"
 """What the runner wraps a question in; kept in the file."""
 
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if message.role == 'user' %}"
+    + PROMPT.replace("{question}", "{{ message.content }}")
+    + "{% endif %}{% endfor %}"
+)
+"""The same for programs that chat; a student knows one question, and no conversation."""
+
 _FLOAT_TYPES = {"f32": (np.float32, 0), "f16": (np.float16, 1)}
 
 
@@ -327,12 +334,15 @@ def _add_bpe(writer: GGUFWriter, tokenizer: Mapping[str, Any], config: Mapping[s
         writer.add_tokenizer_pre(pre_tokenizer_name(tokenizer))
         writer.add_token_merges(merges)
     writer.add_token_types(types)
+    starts = config.get("bos_token_id") is not None and _begins_with(tokenizer, tokens[int(config["bos_token_id"])])
+    # A chat template stands for the whole prompt: whoever renders it adds no start mark of its own.
+    writer.add_chat_template(("{{ bos_token }}" if starts else "") + CHAT_TEMPLATE)
     start = config.get("bos_token_id")
     if start is not None:
         writer.add_bos_token_id(int(start))
     end = config["eos_token_id"]
     writer.add_eos_token_id(int(end[0] if isinstance(end, list) else end))
-    writer.add_add_bos_token(start is not None and _begins_with(tokenizer, tokens[int(start)]))
+    writer.add_add_bos_token(starts)
     writer.add_add_eos_token(False)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import kpodx
-from kpodx.artifacts import hash_model, hash_path, write_json, write_text
+from kpodx.artifacts import hash_model, hash_path, read_json, write_json, write_text
 from kpodx.config import shipped
 from kpodx.errors import GateError, UsageError
-from kpodx.export.gguf_file import write_gguf
+from kpodx.export.gguf_file import PROMPT, write_gguf
 from kpodx.export.manifest import PACKAGE
 from kpodx.export.parity import Agreement, ask_package, compare
 from kpodx.export.quantization import QUANTIZATIONS, quantize
@@ -21,6 +21,17 @@ from kpodx.modeling.loading import load_with_tokenizer
 from kpodx.runtime import Progress
 from kpodx.text.prompts import CUE
 
+MODELFILE = """FROM ./{model}
+TEMPLATE \"\"\"{prompt}\"\"\"
+PARAMETER temperature 0
+"""
+"""For Ollama; `ollama create NAME -f Modelfile` reads it."""
+
+OLLAMA_CAN = "llama.cpp's own programs run these files, and Ollama does: `ollama create {name} -f Modelfile`."
+OLLAMA_CANNOT = (
+    "This is an encoder-decoder (T5). `llama-cli` runs it; Ollama and `llama-server` do not, since they have no encoder "
+    "(ollama issue 10666, llama.cpp pull request 17956), and llama-cpp-python's `Llama` class would abort: take `run.py`."
+)
 EXACT = ("f32", "f16")
 """Number formats whose answers must be the student's own."""
 
@@ -92,7 +103,13 @@ def export_gguf(
             _gate(target, quantization, agreement)
             done.append(Exported(target.name, quantization, target.stat().st_size, agreement))
         exact.unlink()
-        _write_card(partial / "README.md", name, done, origin)
+        is_pair = bool(read_json(student / "config.json").get("is_encoder_decoder"))
+        if not is_pair:
+            write_text(
+                partial / "Modelfile",
+                MODELFILE.format(model=done[0].name, prompt=PROMPT.replace("{question}", "{{ .Prompt }}")),
+            )
+        _write_card(partial / "README.md", name, done, origin, is_pair=is_pair)
         write_json(partial / PACKAGE, _manifest(partial, name, student, done, origin))
         partial.rename(output)
     finally:
@@ -145,7 +162,8 @@ def _manifest(
     }
 
 
-def _write_card(path: Path, name: str, done: Sequence[Exported], origin: dict[str, Any]) -> None:
+def _write_card(path: Path, name: str, done: Sequence[Exported], origin: dict[str, Any], *, is_pair: bool) -> None:
+    elsewhere = OLLAMA_CANNOT if is_pair else OLLAMA_CAN.format(name=name)
     rows = "\n".join(
         f"| `{item.name}` | {item.size / 1e6:.1f} MB | {item.agreement.equal} of {item.agreement.prompts} | "
         f"{100 * item.agreement.shared_tokens:.1f} % |"
@@ -163,6 +181,8 @@ A small reasoner in GGUF, exported by kpodx {kpodx.__version__}. It needs llama-
 | file | size | answers equal to the student's, token for token | tokens before the first difference |
 |---|---|---|---|
 {rows}
+
+{elsewhere}
 
 {made}
 """,

@@ -108,6 +108,35 @@ def test_a_package_is_whole_and_says_how_it_came_about(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*partial"))
 
 
+@pytest.mark.parametrize("bos", [True, False])
+def test_other_programs_chat_with_a_decoder_only_student(tmp_path: Path, bos: bool) -> None:
+    """The high-level class of llama-cpp-python, with the chat template in the file: the same ids as the runner's."""
+    import llama_cpp
+
+    student = make_tiny_llama(tmp_path / "llama", layers=2, seed=1, bos=bos)
+    export(student, tmp_path / "out", "f32")
+    assert "TEMPLATE" in (tmp_path / "out" / "Modelfile").read_text()
+    question = "How many eggs?"
+    model = str(tmp_path / "out" / "tiny-f32.gguf")
+    ours = json.loads(run_it("--model", model, "--max-new-tokens", "6", text=question + "\n").stdout)
+    # Bytes that are no character are shown by one and dropped by the other.
+    unbroken = ours["output"].replace("\N{REPLACEMENT CHARACTER}", "").strip()
+    theirs = llama_cpp.Llama(model, n_ctx=256, verbose=False, flash_attn=False, type_k=0, type_v=0)
+    try:
+        message = [{"role": "user", "content": question}]
+        done = theirs.create_chat_completion(messages=message, temperature=0.0, max_tokens=6)  # type: ignore[arg-type]
+    finally:
+        theirs.close()
+    assert done["choices"][0]["message"]["content"].strip() == unbroken  # type: ignore[index]
+    assert done["usage"]["prompt_tokens"] == ours["prompt_tokens"]  # type: ignore[index]
+
+
+def test_a_t5_package_says_why_ollama_cannot_run_it(tmp_path: Path) -> None:
+    export(make_tiny_t5(tmp_path / "t5"), tmp_path / "out", "f32")
+    assert not (tmp_path / "out" / "Modelfile").exists()
+    assert "ollama issue 10666" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_a_file_that_says_something_else_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     student = make_tiny_llama(tmp_path / "llama", seed=3)
     # The mistake that every converter made once: queries and keys not in llama.cpp's order.
