@@ -54,6 +54,21 @@ class KilledError(Exception):
     """Stands for a kill."""
 
 
+def killed_while_waiting(folder: Path, server: TeacherServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phase that dies when its batch is under way and written down."""
+    write = batch_api.write_json
+
+    def killed_write(path: Path, value: Any) -> None:
+        write(path, value)
+        if value["id"]:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_api, "write_json", killed_write)
+        with pytest.raises(KilledError):
+            run(context(folder, server, openai=BATCH))
+
+
 @pytest.mark.parametrize("moment", ["before the upload", "after the batch was made", "while waiting"])
 def test_a_killed_phase_finds_its_batch_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     write, calls = batch_api.write_json, []
@@ -135,18 +150,8 @@ def test_what_is_refused_for_good_leaves_nothing_reserved(tmp_path: Path, what: 
 
 
 def test_a_batch_under_way_serves_a_phase_with_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = batch_api.write_json
-
-    def killed_write(path: Path, value: Any) -> None:
-        write(path, value)
-        if value["id"]:
-            raise KilledError
-
-    monkeypatch.setattr(batch_api, "write_json", killed_write)
     with serving(server := TeacherServer()):
-        with pytest.raises(KilledError):
-            run(context(tmp_path, server, openai=BATCH))
-        monkeypatch.setattr(batch_api, "write_json", write)
+        killed_while_waiting(tmp_path, server, monkeypatch)
         other = context(tmp_path, server, openai=BATCH, filter="none")
         other = dataclasses.replace(other, output=tmp_path / "rationales" / "other")
         other.output.mkdir()
@@ -157,18 +162,8 @@ def test_a_batch_under_way_serves_a_phase_with_other_settings(tmp_path: Path, mo
 def test_a_batch_counts_although_its_answers_came_from_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = batch_api.write_json
-
-    def killed_write(path: Path, value: Any) -> None:
-        write(path, value)
-        if value["id"]:
-            raise KilledError
-
-    monkeypatch.setattr(batch_api, "write_json", killed_write)
     with serving(server := TeacherServer()):
-        with pytest.raises(KilledError):
-            run(context(tmp_path, server, openai=BATCH))
-        monkeypatch.setattr(batch_api, "write_json", write)
+        killed_while_waiting(tmp_path, server, monkeypatch)
         run(context(tmp_path / "elsewhere", server, cache=str(tmp_path / "cache.sqlite")))
         always = {"answer_extraction": "always"}
         report: dict[str, Any] = run(context(tmp_path, server, openai=BATCH, prompt=always))
