@@ -2,9 +2,11 @@
 
     python benchmarks/real_models.py flan-t5-small --output build/flan-t5-small
     python benchmarks/real_models.py stories260K --output build/stories260K
+    python benchmarks/real_models.py babyllama105 --output build/babyllama105
 
 `flan-t5-small` has the exact shape and the real tokenizer of google/flan-t5-small, but *random* weights: it shows the path and the cost,
-not what the model can do. `stories260K` is a real pretrained Llama of 260 thousand parameters (karpathy/tinyllamas).
+not what the model can do. `stories260K` (karpathy/tinyllamas) and `babyllama105` (EN10/BabyLlama) are real pretrained Llamas of 260 and 936
+thousand parameters.
 """
 
 from __future__ import annotations
@@ -108,20 +110,29 @@ def read_llama2c(path: Path) -> tuple[LlamaConfig, dict[str, torch.Tensor]]:
 def make_stories260k(folder: Path, data: Path = DATA) -> Path:
     """The pretrained stories260K Llama with its own tokenizer."""
     source = data / "models" / "stories260K"
-    config, state = read_llama2c(source / "stories260K.bin")
+    return make_llama2c(folder, source / "stories260K.bin", source / "tok512.model")
+
+
+def make_babyllama105(folder: Path, data: Path = DATA) -> Path:
+    """The pretrained BabyLlama of 105 characters with its own tokenizer."""
+    source = data / "models" / "babyllama105"
+    return make_llama2c(folder, source / "model5000.bin", source / "tok105.model")
+
+
+def make_llama2c(folder: Path, weights: Path, vocabulary: Path) -> Path:
+    """A Llama in the layout of karpathy/llama2.c, and its SentencePiece tokenizer, as a folder in the hub's."""
+    config, state = read_llama2c(weights)
     model = LlamaForCausalLM(config)
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected, unexpected
     assert set(missing) <= {"lm_head.weight"}, missing
     model.tie_weights()
     model.save_pretrained(folder)
-    LlamaTokenizerFast(vocab_file=str(source / "tok512.model"), legacy=True, add_prefix_space=True).save_pretrained(
-        folder
-    )
+    LlamaTokenizerFast(vocab_file=str(vocabulary), legacy=True, add_prefix_space=True).save_pretrained(folder)
     return folder
 
 
-MAKERS = {"flan-t5-small": make_flan_t5_small, "stories260K": make_stories260k}
+MAKERS = {"flan-t5-small": make_flan_t5_small, "stories260K": make_stories260k, "babyllama105": make_babyllama105}
 
 
 def main() -> None:

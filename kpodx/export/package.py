@@ -19,7 +19,6 @@ from kpodx.export.quantization import QUANTIZATIONS, quantize
 from kpodx.modeling.generation import generate_ids
 from kpodx.modeling.loading import load_with_tokenizer
 from kpodx.runtime import Progress
-from kpodx.text.prompts import CUE
 
 MODELFILE = """FROM ./{model}
 TEMPLATE \"\"\"{prompt}\"\"\"
@@ -120,11 +119,22 @@ def export_gguf(
 def student_answers(
     student: Path, questions: Sequence[str], max_new_tokens: int, progress: Progress
 ) -> list[list[int]]:
-    """Token ids of the student's own greedy answers."""
+    """Token ids of the student's own greedy answers, up to the end of its context.
+
+    Raises:
+        UsageError: a question does not fit into it.
+    """
     model, tokenizer = load_with_tokenizer(str(student))
-    prompts = [f"Q: {question} A: {CUE}" for question in questions]
+    prompts = [PROMPT.replace("{question}", question) for question in questions]
+    context = context_tokens(model.config)
+    lengths = [len(ids) for ids in tokenizer(prompts).input_ids]
+    if max(lengths) >= context:
+        raise UsageError(
+            f"A question of {max(lengths)} tokens does not fit into the student's context of {context}.",
+            hint="Compare on fewer questions with --questions, or export a student with a longer context.",
+        )
     # One by one, as a device answers: another padding could round otherwise.
-    return generate_ids(
+    written = generate_ids(
         model,
         tokenizer,
         prompts,
@@ -133,6 +143,15 @@ def student_answers(
         progress=progress,
         description="The student answers",
     )
+    # transformers goes on beyond the positions that a model was trained with; a device stops there.
+    rooms = [context - (0 if model.config.is_encoder_decoder else length) for length in lengths]
+    return [ids[:room] for ids, room in zip(written, rooms, strict=True)]
+
+
+def context_tokens(config: Any) -> int:
+    """The positions of a model, in tokens; 512 for a T5 that names none, as GGUF has it."""
+    positions = getattr(config, "n_positions", None) or getattr(config, "max_position_embeddings", None)
+    return int(positions or 512)
 
 
 def _gate(target: Path, quantization: str, agreement: Agreement) -> None:

@@ -92,6 +92,18 @@ def test_a_qwen2_and_a_gpt2_say_the_same(tmp_path: Path, kind: str, settings: di
     assert small.size < exact.size
 
 
+def test_an_answer_ends_with_the_context(tmp_path: Path) -> None:
+    longest = max(
+        len(llama_tokenizer()(f"Q: {q} A: Let's think step by step.").input_ids) for q in generated_questions(4)
+    )
+    student = make_tiny_llama(tmp_path / "llama", layers=2, seed=1, max_position_embeddings=longest + 3)
+    (exact,) = export(student, tmp_path / "out", "f32")
+    assert exact.agreement.equal == 4
+    short = make_tiny_llama(tmp_path / "short", max_position_embeddings=longest)
+    with pytest.raises(UsageError, match=f"does not fit into the student's context of {longest}"):
+        export(short, tmp_path / "other", "f32")
+
+
 def test_a_package_is_whole_and_says_how_it_came_about(tmp_path: Path) -> None:
     student = make_tiny_t5(tmp_path / "t5")
     done = export(student, tmp_path / "out", "f16", "Q8_0", "Q4_0", "Q8_0")
