@@ -13,7 +13,7 @@ from kpodx.rationales.requests import FailureReason
 from kpodx.rationales.selection import commonest_answer, most_diverse
 from kpodx.schema import Question, Rationale, Split
 from kpodx.text.answers import answers_equal, extract_answer
-from kpodx.text.completions import clean_completion, remove_calculator_marks, split_completion
+from kpodx.text.completions import clean_completion, remove_calculator_marks, split_and_count
 
 Reason = (
     FailureReason
@@ -107,10 +107,11 @@ class Limits:
 
 @dataclass
 class Sifted:
-    """The outcome: kept rationales with their origins, rejections, and how many answers of train questions were read and right."""
+    """Kept rationales with their origins and steps, rejections, and how many answers of train questions were read and right."""
 
     rationales: list[Rationale] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
+    num_steps: list[int] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     num_answers: int = 0
     num_correct: int = 0
@@ -122,11 +123,12 @@ class Sifted:
 
 @dataclass(frozen=True)
 class Reading:
-    """A completion taken apart: its reasoning, its own answer (None if unreadable), and whether that is the reference."""
+    """A completion taken apart: its reasoning, its own answer (None if unreadable), whether that is right, and its steps."""
 
     text: str
     answer: str | None
     is_correct: bool
+    num_steps: int
 
 
 def read_candidate(candidate: Candidate, question: Question) -> Reading:
@@ -135,11 +137,11 @@ def read_candidate(candidate: Candidate, question: Question) -> Reading:
     Reasoning that is trusted and gives no answer sentence has the reference as its answer.
     """
     cleaned = remove_calculator_marks(clean_completion(candidate.completion))
-    text, sentence = split_completion(cleaned)
+    text, sentence, num_steps = split_and_count(cleaned)
     if candidate.is_trusted and not sentence:
-        return Reading(text, question.answer, True)
+        return Reading(text, question.answer, True, num_steps)
     answer = extract_answer(cleaned, question.answer_kind, question.choices)
-    return Reading(text, answer, answers_equal(answer, question.answer, question.answer_kind))
+    return Reading(text, answer, answers_equal(answer, question.answer, question.answer_kind), num_steps)
 
 
 def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifted:
@@ -171,6 +173,7 @@ def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifte
             assert reading is not None
             outcome.rationales.append(_rationale(candidate.question, reading, limits, teacher))
             outcome.origins.append(candidate.origin)
+            outcome.num_steps.append(reading.num_steps)
         else:
             label = candidate.label if candidate.question is None else candidate.question.id
             answer = reading.answer if reading else None

@@ -15,7 +15,6 @@ from kpodx.rationales.filtering import Candidate, Limits, Origin, Sifted, questi
 from kpodx.rationales.recorded import QuestionIndex, RecordKeys, load_recorded
 from kpodx.runtime import PhaseContext
 from kpodx.schema import Question, Split
-from kpodx.text.steps import count_steps
 
 REJECTED = "rejected.jsonl"
 REPORT = "report.json"
@@ -138,7 +137,7 @@ def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, ob
         "train_questions": sum(question.split is Split.TRAIN for question in questions),
         "train_questions_without_rationale": questions_without(questions, outcome.rationales),
         "characters": _spread([len(text) for text in texts]),
-        "steps": _spread([count_steps(text) for text in texts]),
+        "steps": _spread(outcome.num_steps),
     }
 
 

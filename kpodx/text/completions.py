@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kpodx.schema import StepSpan
-from kpodx.text.steps import count_steps, split_steps
+from kpodx.text.steps import count_steps, step_bounds
 
 # A line that opens a new question; few-shot teachers run on into questions of their own.
 _RUN_ON = re.compile(
@@ -114,27 +114,39 @@ def split_completion(text: str) -> tuple[str, str]:
     >>> split_completion("2 + 3 = 5. So the answer is (c) five.")
     ('2 + 3 = 5.', 'So the answer is (c) five.')
     """
+    return split_and_count(text)[:2]
+
+
+def split_and_count(text: str) -> tuple[str, str, int]:
+    """What `split_completion` gives, and the number of steps of the reasoning, which `count_steps` would find too, but later.
+
+    >>> split_and_count("2 + 3 = 5. So the answer is (c) five.")
+    ('2 + 3 = 5.', 'So the answer is (c) five.', 1)
+    """
     markers = find_answer_markers(text)
     if not markers:
-        return text.strip(), ""
+        return text.strip(), "", count_steps(text.strip())
     last = markers[-1]
-    steps = split_steps(text)
-    index = next(i for i, span in enumerate(steps) if span.stop > last.start)
-    start, stop = _clause_start(text, markers, steps[index]), _sentence_stop(text, last, steps, index)
-    before, after = text[:start].rstrip(" \t\n,;:-–—$\\[("), text[stop:].strip()
-    return "\n".join(part for part in (before.strip(), after) if part), text[start:stop].strip()
+    steps = step_bounds(text)
+    index = next(i for i, (_, stop) in enumerate(steps) if stop > last.start)
+    start, stop = _clause_start(text, markers, steps[index][0]), _sentence_stop(text, last, steps, index)
+    before, after = text[:start].rstrip(" \t\n,;:-–—$\\[(").strip(), text[stop:].strip()
+    reasoning = "\n".join(part for part in (before, after) if part)
+    # Most often whole steps stand before the answer's own, and nothing behind it: then they are counted already.
+    is_counted = start == steps[index][0] and not after
+    return reasoning, text[start:stop].strip(), index if is_counted else count_steps(reasoning)
 
 
-def _clause_start(text: str, markers: list[AnswerMarker], step: StepSpan) -> int:
-    """Where the answer's clause begins inside `step`: at its first marker, or at the step if one word precedes it."""
-    first = next(marker for marker in markers if marker.start >= step.start)
-    words = re.findall(r"\w+", text[step.start : first.start])
-    return step.start if len(words) <= 1 else first.start
+def _clause_start(text: str, markers: list[AnswerMarker], step_start: int) -> int:
+    """Where the answer's clause begins in the step at `step_start`: at its first marker, or at the step if one word precedes it."""
+    first = next(marker for marker in markers if marker.start >= step_start)
+    words = re.findall(r"\w+", text[step_start : first.start])
+    return step_start if len(words) <= 1 else first.start
 
 
-def _sentence_stop(text: str, marker: AnswerMarker, steps: list[StepSpan], index: int) -> int:
+def _sentence_stop(text: str, marker: AnswerMarker, steps: Sequence[tuple[int, int]], index: int) -> int:
     """Where the answer sentence ends: with the step where something follows the marker ("Answer:" may stand alone)."""
-    for step in steps[index:]:
-        if any(map(str.isalnum, text[max(marker.stop, step.start) : step.stop])):
-            return step.stop
+    for start, stop in steps[index:]:
+        if any(map(str.isalnum, text[max(marker.stop, start) : stop])):
+            return stop
     return len(text)

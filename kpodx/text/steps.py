@@ -46,18 +46,18 @@ def split_steps(text: str) -> list[StepSpan]:
     >>> [text[span.start : span.stop] for span in split_steps(text)]
     ['He pays $3.50. ', 'Mr. Lee pays 2.']
     """
-    return [StepSpan(start, stop) for start, stop in _bounds(text)]
+    return [StepSpan(start, stop) for start, stop in step_bounds(text)]
 
 
 def count_steps(text: str) -> int:
     """How many steps `split_steps` finds."""
-    return len(_bounds(text))
+    return len(step_bounds(text))
 
 
 # One text is split several times in a row, by all who read it.
 @functools.lru_cache(maxsize=64)
-def _bounds(text: str) -> tuple[tuple[int, int], ...]:
-    """(start, stop) of each step."""
+def step_bounds(text: str) -> tuple[tuple[int, int], ...]:
+    """(start, stop) of each step, as `split_steps` has them."""
     bounds: list[tuple[int, int]] = []
     start = seen = 0
     for stop in [*_step_ends(text), len(text)]:

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpodx.text.completions import clean_completion, find_answer_markers, remove_calculator_marks, split_completion
+from kpodx.text.completions import (
+    clean_completion,
+    find_answer_markers,
+    remove_calculator_marks,
+    split_and_count,
+    split_completion,
+)
+from kpodx.text.steps import count_steps
 
 
 @pytest.mark.parametrize(
@@ -57,6 +64,7 @@ def test_clean_completion(raw: str, cleaned: str) -> None:
 )
 def test_split_completion(text: str, rationale: str, sentence: str) -> None:
     assert split_completion(text) == (rationale, sentence)
+    assert split_and_count(text)[2] == count_steps(rationale)
 
 
 def test_calculator_marks() -> None:
@@ -76,6 +84,7 @@ def test_nothing_is_invented(text: str, ending: str) -> None:
     assert all(part in whole for part in rationale.split("\n"))
     assert bool(sentence) == bool(find_answer_markers(whole))
     assert clean_completion(whole) in whole
+    assert split_and_count(whole)[2] == count_steps(rationale), "counted in passing, and counted anew"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +99,7 @@ def test_real_completions_come_apart(shared_data: Path, name: str, share: float)
         cleaned = clean_completion(json.loads(line)["completion"])
         assert "\nQ:" not in cleaned
         rationale, sentence = split_completion(cleaned)
+        assert split_and_count(cleaned)[2] == count_steps(rationale)
         with_sentence += bool(sentence)
         assert not rationale.endswith(sentence) or not sentence
     assert with_sentence >= share * len(lines)
