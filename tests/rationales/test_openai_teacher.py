@@ -38,7 +38,7 @@ from kpodx.schema import Question, Split
 pytest.importorskip("openai")
 
 # Error answers that never pass are abandoned after few attempts, so that no test waits for long pauses.
-QUICK = {"timeout_seconds": 2.0, "max_attempts": 3, "concurrency": 8}
+QUICK = {"timeout_seconds": 10.0, "max_attempts": 3, "concurrency": 8}
 
 
 def questions(count: int) -> list[Question]:
