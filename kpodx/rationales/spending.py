@@ -185,6 +185,15 @@ class Estimate:
     has_prices: bool
 
 
+def in_words(expected: Estimate) -> str:
+    """An estimate in one line."""
+    price = f", {expected.usd:.2f} US dollars (at most {expected.max_usd:.2f})" if expected.has_prices else ""
+    return (
+        f"the teacher: {expected.requests:,} requests to send, {expected.cached:,} cached; about {expected.tokens:,} tokens"
+        f"{price}"
+    )
+
+
 def estimate(
     requests: Sequence[Request],
     cached: int,

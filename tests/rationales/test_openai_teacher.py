@@ -87,6 +87,24 @@ def test_a_good_server(tmp_path: Path) -> None:
     assert {row["server"] for row in rows} == {server.url}
 
 
+def test_what_it_will_cost_and_has_cost_is_told(tmp_path: Path) -> None:
+    class Notes(SilentProgress):
+        lines: list[str] = []  # noqa: RUF012
+
+        def note(self, text: str) -> None:
+            self.lines.append(text)
+
+    prices = {"input_usd_per_million": 1000.0, "output_usd_per_million": 1000.0}
+    with serving(server := TeacherServer()):
+        ready = context(tmp_path, server, cost=prices)
+        run(dataclasses.replace(ready, progress=Notes()))
+    assert Notes.lines[0].startswith("the teacher: 4 requests to send, 0 cached; about ")
+    assert "US dollars (at most " in Notes.lines[0]
+    assert Notes.lines[1] == (
+        f"spent on the teacher in this run so far: {server.log.tokens} tokens, {server.log.tokens / 1000:.2f} US dollars"
+    )
+
+
 def test_running_again_and_other_runs_pay_for_nothing(tmp_path: Path) -> None:
     with serving(server := TeacherServer()):
         run(context(tmp_path, server))
