@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from kpodx.rationales.prompting import (
     with_answer,
 )
 from kpodx.rationales.requests import Completion, Failure, Request
-from kpodx.rationales.spending import Budget, Estimate, Prices, Spending, estimate
+from kpodx.rationales.spending import Budget, Estimate, Prices, Spending, estimate, in_words
 from kpodx.rationales.teachers import Outlet, Teacher
 from kpodx.runtime import PhaseContext, Progress
 from kpodx.schema import Question
@@ -62,12 +62,14 @@ class Desk:
         cache: the answers of all runs.
         failures: this phase's failures; a request that failed is not sent again until the phase begins anew.
         progress: where progress is shown.
+        before: is told which requests are about to be sent, and how many are cached.
     """
 
     teacher: Teacher
     cache: AnswerCache
     failures: Journal
     progress: Progress
+    before: Callable[[Sequence[Request], int], None] = lambda _missing, _cached: None
 
     def ask(self, requests: Iterable[Request], description: str) -> Outcomes:
         """The outcome of every request; equal requests are one."""
@@ -98,6 +100,7 @@ class Desk:
             outcomes.sent += 1
 
         if missing:
+            self.before(missing, outcomes.cached)
             outlet = Outlet(deliver, lambda request: self.cache.find([request]).get(request.key))
             self.teacher.ask(missing, outlet, self.progress, description)
         return outcomes
@@ -213,7 +216,13 @@ def open_desk(context: PhaseContext) -> Iterator[tuple[Desk, Spending]]:
         teacher = build_teacher(context, spending)
         cache = stack.enter_context(AnswerCache(cache_path(config, context.environment)))
         failures = stack.enter_context(Journal(context.output / FAILURES))
-        yield Desk(teacher, cache, failures, context.progress), spending
+
+        def tell(missing: Sequence[Request], cached: int) -> None:
+            usual = cache.usual_usage(teacher.model, missing[0].template)
+            context.progress.note(in_words(estimate(missing, cached, spending.prices, usual)))
+
+        paid = config.teacher == "openai"
+        yield Desk(teacher, cache, failures, context.progress, tell if paid else Desk.before), spending
 
 
 def estimate_cost(

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from kpodx.artifacts import load_questions, save_rationales, write_json, write_jsonl
 from kpodx.errors import DataError
-from kpodx.rationales.asking import ask_for_rationales, build_template, estimate_cost, extra_parameters, open_desk
+from kpodx.rationales.asking import ask_for_rationales, build_template, extra_parameters, open_desk
 from kpodx.rationales.config import ASKED, RationalesConfig
 from kpodx.rationales.filtering import Candidate, Limits, Origin, Sifted, questions_without, sift
 from kpodx.rationales.recorded import QuestionIndex, RecordKeys, load_recorded
-from kpodx.rationales.spending import in_words
 from kpodx.runtime import PhaseContext
 from kpodx.schema import Question, Split
 
@@ -66,13 +65,10 @@ def ask(
     """Candidates from a teacher that is asked; what is the same for all of them; and what the asking took."""
     config: RationalesConfig = context.recipe.rationales
     template = build_template(config)
-    expected = estimate_cost(questions, config, context.environment)
     with open_desk(context) as (desk, spending):
-        if expected:
-            context.progress.note(in_words(expected))
         candidates, outcomes = ask_for_rationales(questions, config, template, desk)
-        if outcomes.sent and expected:
-            price = f", {spending.usd:.2f} US dollars" if expected.has_prices else ""
+        if outcomes.sent and config.teacher == "openai":
+            price = f", {spending.usd:.2f} US dollars" if spending.usd else ""
             context.progress.note(f"spent on the teacher in this run so far: {spending.tokens:,} tokens{price}")
         reasons = Counter(failure.reason for failure in outcomes.failures.values())
         asked: dict[str, object] = {
