@@ -92,6 +92,8 @@ def _source(source: Path | None, count: int) -> tuple[Path, str, list[str], dict
     run = load_run(source) if source else newest_run(RUNS)
     kept = load_questions(run.folder("dataset"))
     asked = [q.question for q in kept if q.split is Split.VALIDATION and not q.choices][:count]
+    if not asked:
+        terminal.say(f"{run.name} has no validation questions without options: generated ones are asked instead")
     folder = run.folder("distillation")
     origin = {"run": run.name, "recipe": run.manifest.get("recipe_name"), "distillation": folder.name}
     name = str(run.manifest.get("recipe_name") or run.name)
