@@ -17,18 +17,18 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question, in quotes.")],
     package: Annotated[Path | None, typer.Option(help="Package folder; the newest below runs/ by default.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="File of the package, such as student-Q8_0.gguf; its first by default.")
+        str | None, typer.Option(help="Model of the package, such as student-Q8_0.gguf or Q8_0; its first by default.")
     ] = None,
 ) -> None:
     """Ask an exported reasoner, through the same program that runs on a device."""
     folder = package or newest_package(RUNS)
-    file = folder / (model or first_model(folder))
-    if not file.is_file():
-        names = ", ".join(sorted(path.name for path in folder.glob("*.gguf"))) or "no model"
-        raise UsageError(f"There is no {file.name} in {folder}; it has {names}.")
-    raise typer.Exit(
-        subprocess.run([sys.executable, str(folder / "run.py"), "--model", str(file), question], check=False).returncode
-    )
+    models = models_of(folder)
+    # `Q8_0` or `q4` is enough where the file's name can be meant by it alone.
+    meant = [name for name, quantization in models.items() if model in (None, name, quantization)]
+    if not meant:
+        raise UsageError(f"There is no {model} in {folder}; it has {', '.join(models)}.")
+    command = [sys.executable, str(folder / "run.py"), "--model", str(folder / meant[0]), question]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
 def newest_package(runs: Path) -> Path:
@@ -37,15 +37,18 @@ def newest_package(runs: Path) -> Path:
 
     found = sorted(runs.glob(f"*/export/*/{PACKAGE}"), key=lambda path: (path.stat().st_mtime, str(path)))
     if not found:
-        raise RunError(f"There is no package below {runs}.", hint="Make one: kpodx export --format gguf")
+        raise RunError(f"There is no package below {runs}.", hint="Make one: kpodx export")
     return found[-1].parent
 
 
-def first_model(folder: Path) -> str:
-    """The first model that a package's manifest names; RunError where the folder is no package."""
+def models_of(folder: Path) -> dict[str, str]:
+    """Quantisation by name of the models that a package's manifest names; RunError where the folder is no package."""
     from kpodx.artifacts import read_json
     from kpodx.export.manifest import PACKAGE
 
     if not (folder / PACKAGE).is_file():
-        raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export --format gguf")
-    return str(read_json(folder / PACKAGE)["models"][0]["name"])
+        raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export")
+    try:
+        return {str(model["name"]): str(model["quantization"]) for model in read_json(folder / PACKAGE)["models"]}
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder / PACKAGE} names no models.", hint="Make the package again: kpodx export") from error

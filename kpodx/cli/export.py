@@ -11,6 +11,7 @@ import typer
 
 from kpodx.cli import terminal
 from kpodx.errors import RunError, UsageError
+from kpodx.export.manifest import DEFAULTS, QUANTIZATIONS
 
 RUNS = Path("runs")
 
@@ -22,11 +23,12 @@ def export(
             metavar="RUN", help="Run, or any local transformers folder; the newest finished run in runs/ by default."
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="Format: gguf.")] = "gguf",
+    form: Annotated[str, typer.Option("--format", help="Format: gguf or onnx.")] = "gguf",
     quant: Annotated[
         list[str] | None,
         typer.Option(
-            help="f32, f16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0 or IQ4_NL; repeatable; f16, Q8_0 and Q4_K_M by default."
+            help="Of gguf f32, f16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0 or IQ4_NL (f16, Q8_0 and Q4_K_M by default); of onnx f32, int8, "
+            "q8, q4 or mixed (q8, q4 and int8 by default); repeatable."
         ),
     ] = None,
     output: Annotated[
@@ -39,17 +41,18 @@ def export(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; half of the machine's by default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
 ) -> None:
-    """Write a student as GGUF files, each compared with the student before it is kept."""
-    if form != "gguf":
-        raise UsageError(f"--format {form}: expected gguf.", hint="ONNX is not there yet.")
-    from kpodx.export.package import export_gguf
+    """Write a student as GGUF files or ONNX graphs, each compared with the student before it is kept."""
+    if form not in QUANTIZATIONS:
+        raise UsageError(f"--format {form}: expected {' or '.join(QUANTIZATIONS)}.")
+    from kpodx.export.package import export_package
 
-    student, name, asked, origin, default = _source(source, questions)
+    student, name, asked, origin, default = _source(source, questions, form)
     target = output or default
-    done = export_gguf(
+    done = export_package(
         student,
         target,
-        quant or ["f16", "Q8_0", "Q4_K_M"],
+        form,
+        quant or DEFAULTS[form],
         asked,
         name=name,
         origin=origin,
@@ -68,14 +71,16 @@ def export(
             f"{item.size / 1e6:.1f}",
             f"{item.agreement.equal}/{item.agreement.prompts}",
             terminal.percent(item.agreement.shared_tokens),
+            f"{item.agreement.divergence:.2g}",
         )
         for item in done
     ]
-    terminal.print_table(str(target), ("file", "MB", "answers equal", "tokens before the first difference %"), rows)
+    columns = ("model", "MB", "answers equal", "tokens before the first difference %", "divergence, nats a token")
+    terminal.print_table(str(target), columns, rows)
     terminal.say(f'try it: python {target}/run.py --model {target}/{done[0].name} "{asked[0]}"')
 
 
-def _source(source: Path | None, count: int) -> tuple[Path, str, list[str], dict[str, Any], Path]:
+def _source(source: Path | None, count: int, form: str) -> tuple[Path, str, list[str], dict[str, Any], Path]:
     """The student's folder, its name, questions to compare on, where it comes from, and where the package goes by default."""
     from kpodx.artifacts import STUDENT, load_questions
     from kpodx.runs import MANIFEST, load_run, newest_run
@@ -88,7 +93,7 @@ def _source(source: Path | None, count: int) -> tuple[Path, str, list[str], dict
                 hint="`kpodx status` shows the newest run.",
             )
         name = re.sub(r"[^A-Za-z0-9._-]", "-", source.resolve().name)
-        return source, name, generated_questions(count), {"folder": name}, Path(f"{name}-gguf")
+        return source, name, generated_questions(count), {"folder": name}, Path(f"{name}-{form}")
     run = load_run(source) if source else newest_run(RUNS)
     kept = load_questions(run.folder("dataset"))
     asked = [q.question for q in kept if q.split is Split.VALIDATION and not q.choices][:count]
@@ -97,7 +102,7 @@ def _source(source: Path | None, count: int) -> tuple[Path, str, list[str], dict
     folder = run.folder("distillation")
     origin = {"run": run.name, "recipe": run.manifest.get("recipe_name"), "distillation": folder.name}
     name = str(run.manifest.get("recipe_name") or run.name)
-    return folder / STUDENT, name, asked or generated_questions(count), origin, run.path / "export" / "gguf"
+    return folder / STUDENT, name, asked or generated_questions(count), origin, run.path / "export" / form
 
 
 def generated_questions(count: int) -> list[str]:

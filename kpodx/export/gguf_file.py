@@ -16,13 +16,11 @@ import numpy.typing as npt
 
 from kpodx.artifacts import read_json
 from kpodx.errors import MissingDependencyError, ModelError
-from kpodx.text.prompts import CUE
+from kpodx.export.manifest import PROMPT
+from kpodx.export.weights import load_weights, shared_embedding
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
-
-PROMPT = f"Q: {{question}} A: {CUE}"
-"""What the runner wraps a question in; kept in the file."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message.role == 'user' %}"
@@ -80,20 +78,6 @@ def write_gguf(student: Path, target: Path, float_type: str = "f32", name: str =
         partial.unlink(missing_ok=True)
 
 
-def load_weights(student: Path) -> dict[str, npt.NDArray[np.float32]]:
-    """All parameters in float32, from one safetensors file or several."""
-    import torch
-    from safetensors.torch import load_file
-
-    found: dict[str, npt.NDArray[np.float32]] = {}
-    for path in sorted(student.glob("*.safetensors")):
-        for name, tensor in load_file(path).items():
-            found[name] = tensor.to(torch.float32).numpy()
-    if not found:
-        raise ModelError(f"{student} holds no safetensors.")
-    return found
-
-
 def _renamed(
     weights: Mapping[str, npt.NDArray[np.float32]], architecture: Any, layers: int
 ) -> Iterator[tuple[str, str, npt.NDArray[np.float32]]]:
@@ -117,9 +101,7 @@ def t5_tensors(
     """
     from gguf import MODEL_ARCH
 
-    shared = next((weights[name] for name in ("shared.weight", "encoder.embed_tokens.weight") if name in weights), None)
-    if shared is None:
-        raise ModelError("The student has no shared embedding.")
+    shared = shared_embedding(weights)
     copies = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
     rest = {name: values for name, values in weights.items() if name not in copies}
     is_tied = bool(config.get("tie_word_embeddings", True))

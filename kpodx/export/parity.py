@@ -8,8 +8,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from kpodx.errors import KpodxError
+from kpodx.export.reference import Reference, scored
 
 
 @dataclass(frozen=True)
@@ -21,19 +26,21 @@ class Agreement:
         equal: how many answers have the same token ids, to the last.
         first_differing: position (from 0) of the first token that differs, of each answer that is not equal.
         shared_tokens: share of the student's tokens that come before the first differing one.
+        divergence: mean Kullback-Leibler divergence a token from the student's distributions, in nats.
     """
 
     prompts: int
     equal: int
     first_differing: tuple[int, ...]
     shared_tokens: float
+    divergence: float
 
 
-def compare(student: Sequence[Sequence[int]], package: Sequence[Sequence[int]]) -> Agreement:
+def compare(student: Sequence[Sequence[int]], package: Sequence[Sequence[int]], divergence: float = 0.0) -> Agreement:
     """Compare answers, in the same order.
 
     >>> compare([[1, 2, 3], [4, 5]], [[1, 2, 3], [4, 6]])
-    Agreement(prompts=2, equal=1, first_differing=(1,), shared_tokens=0.8)
+    Agreement(prompts=2, equal=1, first_differing=(1,), shared_tokens=0.8, divergence=0.0)
     """
     positions, shared, total = [], 0, 0
     for ours, theirs in zip(student, package, strict=True):
@@ -44,7 +51,9 @@ def compare(student: Sequence[Sequence[int]], package: Sequence[Sequence[int]]) 
         total += len(ours)
         if list(ours) != list(theirs):
             positions.append(same)
-    return Agreement(len(student), len(student) - len(positions), tuple(positions), shared / total if total else 1.0)
+    return Agreement(
+        len(student), len(student) - len(positions), tuple(positions), shared / total if total else 1.0, divergence
+    )
 
 
 def ask_package(
@@ -55,20 +64,44 @@ def ask_package(
     Raises:
         KpodxError: the program failed, or the file made it crash.
     """
-    command = [sys.executable, str(runner), "--model", str(model), "--max-new-tokens", str(max_new_tokens)]
+    command = [str(runner), "--model", str(model), "--max-new-tokens", str(max_new_tokens), "--threads", str(threads)]
     lines = "".join(json.dumps({"question": question}) + "\n" for question in questions)
+    printed = _run(command, model, lines).splitlines()
+    if len(printed) != len(questions):
+        raise KpodxError(f"{runner.name} answered {len(printed)} of {len(questions)} questions with {model.name}.")
+    return [json.loads(line)["tokens"] for line in printed]
+
+
+def measure_divergence(runner: Path, model: Path, reference: Path, threads: int) -> float:
+    """Mean Kullback-Leibler divergence a token, in nats, of a package's distributions from the student's.
+
+    Args:
+        runner: the package's program.
+        model: its model file.
+        reference: file that `save_reference` wrote.
+        threads: CPU threads.
+
+    Raises:
+        KpodxError: the program failed, or the file made it crash.
+    """
+    command = ["-m", "kpodx.export.divergence", str(runner), str(model), str(reference), str(threads)]
+    return float(json.loads(_run(command, model))["divergence"])
+
+
+def save_reference(path: Path, reference: Reference) -> None:
+    """Write the student's distributions for `measure_divergence`."""
+    pairs = scored(reference.questions, reference.answers)
+    arrays: dict[str, npt.NDArray[Any]] = {"questions": np.array([question for question, _ in pairs], dtype=str)}
+    for number, ((_, answer), values) in enumerate(zip(pairs, reference.log_probabilities, strict=True)):
+        arrays |= {f"answer_{number}": np.array(answer, np.int64), f"log_probabilities_{number}": values}
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _run(command: Sequence[str], model: Path, lines: str = "") -> str:
     done = subprocess.run(
-        [*command, "--threads", str(threads)],
-        input=lines,
-        capture_output=True,
-        text=True,
-        check=False,
-        encoding="utf-8",
+        [sys.executable, *command], input=lines, capture_output=True, text=True, check=False, encoding="utf-8"
     )
     if done.returncode != 0:
         words = done.stderr.strip().splitlines()[-1:] or [f"it ended with status {done.returncode}"]
-        raise KpodxError(f"{runner.name} cannot run {model.name}: {words[0]}")
-    answers = [json.loads(line)["tokens"] for line in done.stdout.splitlines()]
-    if len(answers) != len(questions):
-        raise KpodxError(f"{runner.name} answered {len(answers)} of {len(questions)} questions with {model.name}.")
-    return answers
+        raise KpodxError(f"run.py cannot run {model.name}: {words[0].removeprefix('error: ')}")
+    return done.stdout

@@ -10,27 +10,24 @@ text or as {"question": "…"}; what else such an object holds comes back unchan
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
-import math
 import os
-import random
 import sys
 import time
 from pathlib import Path
 
 try:
     import llama_cpp
+    import numpy as np
 except ImportError:
     sys.exit("run.py needs llama-cpp-python: pip install llama-cpp-python")
 
-PROMPT = "Q: {question} A: Let's think step by step."
-"""The prompt of files that do not name one themselves."""
+# In a package command_line.py stands beside run.py; where kpodx keeps both, it stands one folder above.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from command_line import PROMPT, RunnerError, check_lengths, half_of_the_cores, main
 
-
-class RunnerError(Exception):
-    """What the user gave cannot be used."""
+PIECE = 512
+"""Most tokens that a decoder takes at a time."""
 
 
 @llama_cpp.llama_log_callback
@@ -62,18 +59,8 @@ class Model:
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         self.is_pair = bool(llama_cpp.llama_model_has_encoder(self._model))
         self.context_tokens = context_tokens or llama_cpp.llama_model_n_ctx_train(self._model)
-        parameters = llama_cpp.llama_context_default_params()
-        # A batch smaller than the input aborts the process.
-        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self.context_tokens
-        parameters.n_threads = parameters.n_threads_batch = threads or max(1, (os.cpu_count() or 2) // 2)
-        # In half precision, as are the defaults, attention rounds enough to change an answer now and then.
-        parameters.type_k = parameters.type_v = llama_cpp.GGML_TYPE_F32
-        parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        parameters.no_perf = True
-        self._context = llama_cpp.llama_init_from_model(self._model, parameters)
-        if not self._context:
-            self.close()
-            raise RunnerError(f"no memory for a context of {self.context_tokens} tokens")
+        self._threads = threads or half_of_the_cores()
+        self._sizes = (0, 0, 0)
         self.prompt = self.metadata("kpodx.prompt") or PROMPT
         self.load_seconds = time.perf_counter() - begun
 
@@ -119,33 +106,119 @@ class Model:
                 return buffer.raw[:count].decode("utf-8", "replace").strip()
             size = -count
 
-    def generate(self, prompt, max_new_tokens=256, temperature=0.0, top_p=1.0, seed=0):
-        """Yield the ids of the answer one by one, up to the end mark, which is not among them."""
-        ids = self.tokenize(prompt)
-        room = self.context_tokens - (0 if self.is_pair else len(ids))
-        if len(ids) > self.context_tokens or room < 1:
-            raise RunnerError(f"the prompt has {len(ids)} tokens, the context holds {self.context_tokens}")
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
-        if self.is_pair:
-            self._run(llama_cpp.llama_encode, ids)
-            start = llama_cpp.llama_model_decoder_start_token(self._model)
-            ids = [start if start >= 0 else llama_cpp.llama_vocab_bos(self._vocabulary)]
-        rng = random.Random(seed)
-        size = llama_cpp.llama_vocab_n_tokens(self._vocabulary)
-        for _ in range(min(max_new_tokens, room)):
-            self._run(llama_cpp.llama_decode, ids)
-            logits = llama_cpp.llama_get_logits_ith(self._context, -1)
-            token = pick(logits, size, temperature, top_p, rng)
-            if llama_cpp.llama_vocab_is_eog(self._vocabulary, token):
-                return
-            yield token
-            ids = [token]
+    def generate(self, prompts, max_new_tokens, choose):
+        """Yield (row, token) of each answer as tokens come, up to the end mark, which is not among them.
 
-    def _run(self, function, ids):
-        array = (llama_cpp.llama_token * len(ids))(*ids)
-        status = function(self._context, llama_cpp.llama_batch_get_one(array, len(ids)))
+        Args:
+            prompts: token ids, one list a row; the rows are answered side by side.
+            max_new_tokens: longest answer.
+            choose: the next token of (row, logits [vocabulary]); the logits hold until the next step only.
+        """
+        check_lengths(prompts, self.context_tokens - (not self.is_pair), self.context_tokens)
+        rooms = [min(max_new_tokens, self.context_tokens - (0 if self.is_pair else len(ids))) for ids in prompts]
+        feed = self._begin(prompts, max(rooms))
+        rows = {slot: slot for slot in feed}
+        for step in range(1, max(rooms) + 1):
+            finished = []
+            for slot, logits in self._decode(feed):
+                token = choose(rows[slot], logits)
+                if llama_cpp.llama_vocab_is_eog(self._vocabulary, token):
+                    finished.append(slot)
+                    continue
+                yield rows[slot], token
+                if step == rooms[rows[slot]]:
+                    finished.append(slot)
+                feed[slot] = ([token], feed[slot][1] + len(feed[slot][0]))
+            for slot in reversed(finished):
+                self._leave(slot, feed, rows)
+            if not feed:
+                return
+
+    def logits(self, prompt, answer):
+        """Logits [len(answer), vocabulary] of each token of an answer, given the prompt and what stands before it."""
+        feed, found = self._begin([prompt], len(answer)), []
+        for token in answer:
+            found += [logits.copy() for _, logits in self._decode(feed)]
+            feed = {0: ([token], feed[0][1] + len(feed[0][0]))}
+        return np.stack(found)
+
+    def _begin(self, prompts, new_tokens):
+        """Forget what was said before, encode, and return what the decoder reads first: (tokens, position) by slot in memory."""
+        if not all(prompts):
+            raise RunnerError("a prompt without a token")
+        self._reserve(len(prompts), sum(map(len, prompts)), max(map(len, prompts)) + new_tokens)
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
+        feed = {slot: (ids, 0) for slot, ids in enumerate(prompts)}
+        if not self.is_pair:
+            return feed
+        self._run(llama_cpp.llama_encode, feed)
+        start = llama_cpp.llama_model_decoder_start_token(self._model)
+        return dict.fromkeys(feed, ([start if start >= 0 else llama_cpp.llama_vocab_bos(self._vocabulary)], 0))
+
+    def _reserve(self, slots, inputs, longest):
+        """Have a context for so many prompts, of so many tokens together, with at most `longest` of prompt and answer."""
+        wanted = tuple(map(max, (slots, inputs, longest), self._sizes))
+        if wanted == self._sizes:
+            return
+        slots, inputs, longest = wanted
+        most = llama_cpp.llama_max_parallel_sequences()
+        if slots > most:
+            raise RunnerError(f"llama.cpp answers at most {most} questions at a time, not {slots}")
+        if self._context:
+            llama_cpp.llama_free(self._context)
+            self._context = None
+        parameters = llama_cpp.llama_context_default_params()
+        parameters.n_seq_max = parameters.n_outputs_max = slots
+        parameters.n_ctx = slots * longest
+        # A batch smaller than the input aborts the process, and an encoder takes it in one piece.
+        parameters.n_batch = inputs
+        parameters.n_ubatch = inputs if self.is_pair else max(slots, min(inputs, PIECE))
+        # llama.cpp's T5 aborts the process where every slot has its own part of the memory; others are faster so.
+        parameters.kv_unified = self.is_pair
+        parameters.n_threads = parameters.n_threads_batch = self._threads
+        # In half precision, as are the defaults, attention rounds enough to change an answer now and then.
+        parameters.type_k = parameters.type_v = llama_cpp.GGML_TYPE_F32
+        parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        parameters.no_perf = True
+        self._context = llama_cpp.llama_init_from_model(self._model, parameters)
+        self._sizes = wanted if self._context else (0, 0, 0)
+        if not self._context:
+            raise RunnerError(f"no memory for {slots} contexts of {longest} tokens")
+
+    def _leave(self, slot, feed, rows):
+        """Free a slot; the last one moves there, since llama.cpp runs only neighbours together."""
+        memory = llama_cpp.llama_get_memory(self._context)
+        last = slot if self.is_pair else max(feed)
+        llama_cpp.llama_memory_seq_rm(memory, slot, -1, -1)
+        if last != slot:
+            llama_cpp.llama_memory_seq_cp(memory, last, slot, -1, -1)
+            llama_cpp.llama_memory_seq_rm(memory, last, -1, -1)
+            feed[slot], rows[slot] = feed[last], rows[last]
+        del feed[last], rows[last]
+
+    def _decode(self, feed):
+        """Yield (slot, logits [vocabulary]) after the last token of each; the logits hold until the next call."""
+        size = llama_cpp.llama_vocab_n_tokens(self._vocabulary)
+        for slot, index in self._run(llama_cpp.llama_decode, feed).items():
+            yield slot, np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self._context, index), (size,))
+
+    def _run(self, function, feed):
+        """Let llama.cpp read (tokens, position) of each slot; index of each one's last token."""
+        count = sum(len(ids) for ids, _ in feed.values())
+        batch = llama_cpp.llama_batch_init(count, 0, 1)
+        batch.n_tokens, index, last = count, 0, {}
+        for slot, (ids, start) in sorted(feed.items()):
+            for position, token in enumerate(ids, start):
+                batch.token[index], batch.pos[index] = token, position
+                batch.n_seq_id[index], batch.seq_id[index][0] = 1, slot
+                batch.logits[index] = function is llama_cpp.llama_encode or position == start + len(ids) - 1
+                index += 1
+            last[slot] = index - 1
+        status = function(self._context, batch)
+        llama_cpp.llama_batch_free(batch)
         if status != 0:
             raise RunnerError(f"llama.cpp stopped with status {status}")
+        return last
 
 
 def has_amx():
@@ -156,95 +229,5 @@ def has_amx():
         return False
 
 
-def pick(logits, size, temperature, top_p, rng):
-    """The next token: the likeliest, or one drawn from the likeliest that hold `top_p` of the probability."""
-    values = logits[:size]
-    best = max(values)
-    if temperature <= 0:
-        return values.index(best)
-    weights = [math.exp((value - best) / temperature) for value in values]
-    total = sum(weights)
-    order = sorted(range(size), key=weights.__getitem__, reverse=True)
-    kept, mass = [], 0.0
-    for token in order:
-        kept.append(token)
-        mass += weights[token] / total
-        if mass >= top_p:
-            break
-    return rng.choices(kept, [weights[token] for token in kept])[0]
-
-
-def answer(model, question, arguments, number=0, stream=None):
-    """One question's answer as a record; with `stream`, its text is written there while it comes."""
-    begun = time.perf_counter()
-    first, ids, shown = None, [], ""
-    prompt = model.prompt.replace("{question}", question)
-    settings = (arguments.max_new_tokens, arguments.temperature, arguments.top_p, arguments.seed + number)
-    for token in model.generate(prompt, *settings):
-        first = first or time.perf_counter() - begun
-        ids.append(token)
-        if stream:
-            text = model.detokenize(ids)
-            stream.write(text[len(shown) :])
-            stream.flush()
-            shown = text
-    seconds = time.perf_counter() - begun
-    return {
-        "question": question,
-        "output": model.detokenize(ids),
-        "tokens": ids,
-        "prompt_tokens": len(model.tokenize(prompt)),
-        "first_token_seconds": round(first if first is not None else seconds, 4),
-        "seconds": round(seconds, 4),
-        "tokens_per_second": round(len(ids) / seconds, 2) if seconds else 0.0,
-    }
-
-
-def read_questions(lines):
-    """(question, rest of its record) of each line that is not empty."""
-    for number, line in enumerate(lines, start=1):
-        line = line.strip()
-        if not line:
-            continue
-        if not line.startswith("{"):
-            yield line, {}
-            continue
-        try:
-            record = json.loads(line)
-            question = record.pop("question")
-        except (ValueError, KeyError):
-            raise RunnerError(f'line {number}: expected plain text or {{"question": …}}, got {line[:60]!r}') from None
-        yield str(question), record
-
-
-def main(argv=None):
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("question", nargs="?", help="one question; its steps are shown as they come")
-    parser.add_argument("--model", required=True, help="GGUF file")
-    parser.add_argument("--questions", help="file with a question a line")
-    parser.add_argument("--max-new-tokens", type=int, default=256)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--context-tokens", type=int)
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token")
-    parser.add_argument("--top-p", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(argv)
-    try:
-        with Model(arguments.model, arguments.threads, arguments.context_tokens) as model:
-            if arguments.question is not None:
-                answer(model, arguments.question, arguments, stream=sys.stdout)
-                print()
-                return 0
-            with Path(arguments.questions).open(encoding="utf-8") if arguments.questions else sys.stdin as lines:
-                for number, (question, rest) in enumerate(read_questions(lines)):
-                    record = {**rest, **answer(model, question, arguments, number)}
-                    print(json.dumps(record, ensure_ascii=False), flush=True)
-    except (RunnerError, OSError, UnicodeDecodeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Model, __doc__.splitlines()[0], "*.gguf"))

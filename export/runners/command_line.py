@@ -1,0 +1,193 @@
+"""What every run.py shares: questions in, one JSON line an answer out. It stands beside run.py and needs numpy and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+PROMPT = "Q: {question} A: Let's think step by step."
+"""The prompt of models that do not name one themselves."""
+WINDOW = 16
+"""Batches that are sorted by length together; their answers still come in the order of the questions."""
+
+
+class RunnerError(Exception):
+    """What the user gave cannot be used."""
+
+
+def half_of_the_cores():
+    """CPU threads by default: hyperthreads and small cores rarely help."""
+    return max(1, (os.cpu_count() or 2) // 2)
+
+
+def check_lengths(prompts, most, context_tokens):
+    """RunnerError where a prompt has more than `most` tokens."""
+    longest = max(map(len, prompts))
+    if longest > most:
+        raise RunnerError(f"the prompt has {longest} tokens, the context holds {context_tokens}")
+
+
+def pick(logits, temperature, top_p, rng):
+    """The next token: the likeliest, or one drawn from the likeliest that hold `top_p` of the probability."""
+    if temperature <= 0:
+        return int(np.argmax(logits))
+    weights = np.exp((logits - logits.max()).astype(np.float64) / temperature)
+    weights /= weights.sum()
+    order = np.argsort(-weights)
+    kept = order[: int(np.searchsorted(np.cumsum(weights[order]), top_p)) + 1]
+    return int(rng.choice(kept, p=weights[kept] / weights[kept].sum()))
+
+
+def answers(model, questions, arguments, numbers=(0,), stream=None):
+    """Answer questions together; records in their order.
+
+    Args:
+        model: has `prompt`, `tokenize`, `detokenize` and `generate`.
+        questions: texts.
+        arguments: max_new_tokens, temperature, top_p, seed.
+        numbers: number of each question in its file, which its random draws depend on.
+        stream: where the text of the only question is written while it comes.
+    """
+    begun = time.perf_counter()
+    prompts = [model.tokenize(model.prompt.replace("{question}", question)) for question in questions]
+    draws = [np.random.default_rng([arguments.seed, number]) for number in numbers]
+    tokens = [[] for _ in questions]
+    first, last = [None] * len(questions), [None] * len(questions)
+    shown = ""
+
+    def choose(row, logits):
+        return pick(logits, arguments.temperature, arguments.top_p, draws[row])
+
+    for row, token in model.generate(prompts, arguments.max_new_tokens, choose):
+        tokens[row].append(token)
+        last[row] = time.perf_counter() - begun
+        if first[row] is None:
+            first[row] = last[row]
+        if stream:
+            text = model.detokenize(tokens[row])
+            # A character may need a token more.
+            if not text.endswith("\ufffd"):
+                stream.write(text[len(shown) :])
+                stream.flush()
+                shown = text
+    whole = time.perf_counter() - begun
+    records = []
+    for row, question in enumerate(questions):
+        seconds = whole if len(questions) == 1 or last[row] is None else last[row]
+        records.append(
+            {
+                "question": question,
+                "output": model.detokenize(tokens[row]),
+                "tokens": tokens[row],
+                "prompt_tokens": len(prompts[row]),
+                "first_token_seconds": round(whole if first[row] is None else first[row], 4),
+                "seconds": round(seconds, 4),
+                "tokens_per_second": round(len(tokens[row]) / seconds, 2) if seconds else 0.0,
+            }
+        )
+    return records
+
+
+def read_questions(lines):
+    """(question, rest of its record) of each line that is not empty."""
+    for number, line in enumerate(lines, start=1):
+        line = line.strip()
+        if not line:
+            continue
+        if not line.startswith("{"):
+            yield line, {}
+            continue
+        try:
+            record = json.loads(line)
+            question = record.pop("question")
+        except (ValueError, KeyError):
+            raise RunnerError(f'line {number}: expected plain text or {{"question": …}}, got {line[:60]!r}') from None
+        if not isinstance(question, str):
+            raise RunnerError(f"line {number}: the question is no text but {question!r}")
+        yield question, record
+
+
+def answer_all(model, lines, arguments):
+    """Records of all questions of a file, in its order."""
+    read, number = read_questions(lines), 0
+    while window := list(itertools.islice(read, arguments.batch_size * (WINDOW if arguments.batch_size > 1 else 1))):
+        by_length = sorted(range(len(window)), key=lambda i: -len(window[i][0]))
+        done = {}
+        for begin in range(0, len(by_length), arguments.batch_size):
+            rows = by_length[begin : begin + arguments.batch_size]
+            numbers = [number + row for row in rows]
+            records = answers(model, [window[row][0] for row in rows], arguments, numbers)
+            done |= {row: {**window[row][1], **record} for row, record in zip(rows, records, strict=True)}
+        for row in range(len(window)):
+            yield done[row]
+        number += len(window)
+
+
+def find_model(given, pattern):
+    """The model file to run: the one given, or the first beside run.py."""
+    if given:
+        return Path(given)
+    folder = Path(sys.argv[0]).resolve().parent
+    try:
+        models = json.loads((folder / "package.json").read_text(encoding="utf-8"))["models"]
+        return folder / models[0]["name"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        found = sorted(folder.glob(pattern))
+    if not found:
+        raise RunnerError("there is no model beside run.py; name one with --model")
+    return found[0]
+
+
+def main(load, description, pattern, argv=None):
+    """Command line; returns its exit status.
+
+    Args:
+        load: makes a model, a context manager, of (file, threads, context_tokens).
+        description: first line of the help.
+        pattern: files that can be a model, relative to run.py.
+        argv: arguments, of the process by default.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("question", nargs="?", help="one question; its steps are shown as they come")
+    parser.add_argument("--model", help="model file; the package's first by default")
+    parser.add_argument(
+        "--questions", help='file with a question a line, plain or as {"question": …}; stdin by default'
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer (default 256)")
+    parser.add_argument(
+        "--threads", type=int, default=half_of_the_cores(), help="CPU threads (default: half of the machine's)"
+    )
+    parser.add_argument(
+        "--context-tokens", type=int, help="most tokens of prompt and answer; the model's own by default"
+    )
+    parser.add_argument("--batch-size", type=int, default=1, help="questions answered at a time (default 1)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    for name in ("max_new_tokens", "threads", "batch_size"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    try:
+        model_file = find_model(arguments.model, pattern)
+        with load(model_file, arguments.threads, arguments.context_tokens) as model:
+            if arguments.question is not None:
+                answers(model, [arguments.question], arguments, stream=sys.stdout)
+                print()
+                return 0
+            with Path(arguments.questions).open(encoding="utf-8") if arguments.questions else sys.stdin as lines:
+                for record in answer_all(model, lines, arguments):
+                    print(json.dumps(record, ensure_ascii=False), flush=True)
+    except (RunnerError, OSError, UnicodeDecodeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0

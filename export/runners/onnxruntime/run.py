@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Ask a reasoner that kpodx exported to ONNX. Needs onnxruntime, tokenizers and numpy, and nothing else: no torch, no kpodx.
+
+    python run.py "Tom has 3 boxes of 12 eggs and breaks 5. How many eggs are left?"
+    python run.py --model onnx/decoder_model_merged_q4.onnx --questions questions.jsonl > answers.jsonl
+
+One JSON line an answer: the question, the output, its token ids, and timings. A questions file has one question a line, as plain
+text or as {"question": "…"}; what else such an object holds comes back unchanged. Without a question, they are read from stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+try:
+    import numpy as np
+    import onnxruntime
+    from tokenizers import Tokenizer
+except ImportError as error:
+    sys.exit(f"run.py needs onnxruntime, tokenizers and numpy: pip install onnxruntime tokenizers ({error})")
+
+# In a package command_line.py stands beside run.py; where kpodx keeps both, it stands one folder above.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from command_line import PROMPT, RunnerError, check_lengths, half_of_the_cores, main
+
+
+class Model:
+    """The graphs of a package, decoder-only or encoder-decoder; a context manager, as the models of other runners are.
+
+    Args:
+        path: the decoder's graph, in the folder onnx/ of a package.
+        threads: CPU threads; None takes half of the machine's.
+        context_tokens: most tokens of prompt and answer together; None takes what the model was trained with.
+    """
+
+    def __init__(self, path, threads=None, context_tokens=None):
+        begun = time.perf_counter()
+        path = Path(path)
+        folder = path.resolve().parent.parent
+        config = _read_json(folder / "config.json")
+        generation = (
+            _read_json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else {}
+        )
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise RunnerError(f"{folder / 'tokenizer.json'} cannot be read: {error}") from None
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        end = generation.get("eos_token_id", config.get("eos_token_id"))
+        self._ends = frozenset(end if isinstance(end, list) else [end])
+        self._pad = config.get("pad_token_id") or 0
+        self.is_pair = bool(config.get("is_encoder_decoder"))
+        trained = config.get("n_positions") or config.get("max_position_embeddings") or 512
+        self.context_tokens = context_tokens or trained
+        self.prompt = config.get("kpodx_prompt") or PROMPT
+        threads = threads or half_of_the_cores()
+        self._decoder = _session(path, threads)
+        shapes = {item.name: item.shape for item in self._decoder.get_inputs()}
+        self._past = {name: shape for name, shape in shapes.items() if name.startswith("past_key_values.")}
+        self._has_positions = "position_ids" in shapes
+        self._outputs = [item.name for item in self._decoder.get_outputs()]
+        if not self._past or "input_ids" not in shapes or "logits" not in self._outputs:
+            raise RunnerError(f"{path} is no decoder with a cache: its inputs are {', '.join(shapes)}")
+        if self.is_pair:
+            self._start = config.get("decoder_start_token_id") or 0
+            self._encoder = _session(
+                path.with_name(path.name.replace("decoder_model_merged", "encoder_model")), threads
+            )
+        self.load_seconds = time.perf_counter() - begun
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self._decoder = self._encoder = None
+
+    def tokenize(self, text):
+        """Token ids of a text, with the special tokens that the model wants around it."""
+        return self._tokenizer.encode(text).ids
+
+    def detokenize(self, ids):
+        """The text of token ids, without special tokens."""
+        return self._tokenizer.decode(ids).strip()
+
+    def generate(self, prompts, max_new_tokens, choose):
+        """Yield (row, token) of each answer as tokens come, up to the end mark, which is not among them.
+
+        Args:
+            prompts: token ids, one list a row.
+            max_new_tokens: longest answer.
+            choose: the next token of (row, logits [vocabulary]).
+        """
+        check_lengths(prompts, self.context_tokens - (not self.is_pair), self.context_tokens)
+        rows = list(range(len(prompts)))
+        limits = [min(max_new_tokens, self.context_tokens - (0 if self.is_pair else len(ids))) for ids in prompts]
+        inputs = self._begin(prompts)
+        outputs = self._outputs
+        for position in range(max_new_tokens):
+            results = dict(zip(outputs, self._run(self._decoder, outputs, inputs), strict=True))
+            logits, tokens, staying = results.pop("logits"), [], []
+            for place, row in enumerate(rows):
+                token = choose(row, logits[place, -1])
+                if token in self._ends:
+                    continue
+                yield row, token
+                if position + 1 < limits[row]:
+                    staying.append(place)
+                    tokens.append(token)
+            if not staying:
+                return
+            inputs = self._advance(inputs, results, tokens, staying)
+            rows = [rows[place] for place in staying]
+            # The cache of the encoder's output comes once and stays.
+            outputs = [name for name in self._outputs if ".encoder." not in name]
+
+    def logits(self, prompt, answer):
+        """Logits [len(answer), vocabulary] of each token of an answer, given the prompt and what stands before it."""
+        inputs = self._begin([prompt])
+        given = answer[:-1]
+        if self.is_pair:
+            inputs["input_ids"] = np.array([[self._start, *given]], np.int64)
+        else:
+            inputs |= self._masks(
+                np.array([[*prompt, *given]], np.int64), np.ones((1, len(prompt) + len(given)), np.int64)
+            )
+        return self._run(self._decoder, ["logits"], inputs)[0][0, -len(answer) :]
+
+    def _begin(self, prompts):
+        """What the decoder reads before its first token; shorter prompts are filled up, where the model does not look."""
+        width, count = max(map(len, prompts)), len(prompts)
+        ids, mask = np.full((count, width), self._pad, np.int64), np.zeros((count, width), np.int64)
+        for row, prompt in enumerate(prompts):
+            # A decoder goes on from the last position, so that its prompts end there.
+            there = slice(0, len(prompt)) if self.is_pair else slice(width - len(prompt), width)
+            ids[row, there], mask[row, there] = prompt, 1
+        inputs = {name: np.zeros((count, shape[1], 0, shape[3]), np.float32) for name, shape in self._past.items()}
+        if not self.is_pair:
+            return inputs | self._masks(ids, mask)
+        (states,) = self._run(self._encoder, ["last_hidden_state"], {"input_ids": ids, "attention_mask": mask})
+        inputs |= {"encoder_hidden_states": states, "encoder_attention_mask": mask}
+        inputs["input_ids"] = np.full((count, 1), self._start, np.int64)
+        inputs["use_cache_branch"] = np.array([False])
+        return inputs
+
+    def _masks(self, ids, mask):
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._has_positions:
+            inputs["position_ids"] = np.maximum(mask.cumsum(axis=1) - 1, 0)[:, -ids.shape[1] :]
+        return inputs
+
+    def _advance(self, inputs, results, tokens, staying):
+        """What the decoder reads next: the new tokens, and the cache of the rows that go on."""
+        everyone = len(staying) == len(inputs["input_ids"])
+        new = dict(inputs)
+        for name, values in results.items():
+            new[name.replace("present", "past_key_values")] = values
+        if not everyone:
+            new = {name: values if name == "use_cache_branch" else values[staying] for name, values in new.items()}
+        ids = np.array(tokens, np.int64)[:, None]
+        if self.is_pair:
+            return new | {"input_ids": ids, "use_cache_branch": np.array([True])}
+        mask = np.concatenate([new["attention_mask"], np.ones_like(ids)], axis=1)
+        return new | self._masks(ids, mask)
+
+    def _run(self, session, outputs, inputs):
+        try:
+            return session.run(outputs, inputs)
+        except Exception as error:  # onnxruntime's errors have no common class of their own
+            raise RunnerError(f"onnxruntime stopped: {str(error)[:300]}") from None
+
+
+def _session(path, threads):
+    if not path.is_file():
+        raise RunnerError(f"there is no {path}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common class of their own
+        raise RunnerError(f"onnxruntime cannot load {path}: {str(error)[:300]}") from None
+
+
+def _read_json(path):
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunnerError(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise RunnerError(f"{path} holds no object")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(Model, __doc__.splitlines()[0], "onnx/*decoder_model_merged*.onnx"))

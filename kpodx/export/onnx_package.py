@@ -1,0 +1,191 @@
+"""ONNX packages, in the folder layout that optimum and transformers.js read: settings and tokenizer above, graphs in onnx/."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from kpodx.artifacts import read_json, write_json
+from kpodx.export.manifest import ONNX_SUFFIXES, PROMPT, Written
+from kpodx.export.onnx_graph import graphs
+from kpodx.export.onnx_quantization import PRODUCTS, quantize_graph
+from kpodx.export.reference import Reference
+from kpodx.export.sensitivity import sensitive_modules
+from kpodx.export.t5_graph import JOINED
+from kpodx.export.weights import load_weights
+
+BLOCKWISE = ("q8", "q4", "mixed")
+TOKENIZER_FILES = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "spiece", "chat_template")
+ELSEWHERE = "optimum (`ORTModelForCausalLM`) and transformers.js load this folder as it is."
+ELSEWHERE_PAIR = """optimum loads this folder as it is (`ORTModelForSeq2SeqLM.from_pretrained(folder, subfolder="onnx", …)`; where heads times d_kv is
+not d_model, set `model.decoder.embed_size_per_head = model.config.d_kv`), and so does transformers.js under Node. In a browser it must be
+told of the shared embedding: `session_options: {externalData: [{path, data}]}`."""
+MUCH_WORSE = 2.0
+"""Blockwise products with rounded inputs (accuracy level 4, the fast one) are kept if they diverge at most this much more."""
+NOISE = 1e-4
+"""Divergence, in nats a token, below which there is nothing to choose."""
+SMALL = 1024
+"""Tensors up to this many bytes stay in the graph."""
+ALIGNMENT = 4096
+"""Where tensors begin in a file that is mapped into memory, in bytes."""
+MOST_INLINE = 1_500_000_000
+"""A graph's own weights beyond this many bytes go into a file beside it: protobuf ends at 2 GiB."""
+
+
+class OnnxPackage:
+    """Writes the graphs of one student.
+
+    Args:
+        folder: of the package, empty.
+        student: its folder, in the hub's layout.
+        reference: the student's answers, which sensitive matrices are found by.
+
+    Raises:
+        ModelError: the architecture cannot be exported.
+        MissingDependencyError: the `onnx` extra is not installed.
+    """
+
+    runner = "onnxruntime"
+    tools = ("onnx", "onnxruntime")
+    exact = ("f32",)
+
+    def __init__(self, folder: Path, student: Path, reference: Reference) -> None:
+        self.folder, self.student, self.reference = folder, student, reference
+        self.config: dict[str, Any] = read_json(student / "config.json")
+        (folder / "onnx").mkdir()
+        for path in sorted(student.iterdir()):
+            if path.name.startswith(TOKENIZER_FILES) or path.name == "generation_config.json":
+                shutil.copyfile(path, folder / path.name)
+        write_json(folder / "config.json", {**self.config, "kpodx_prompt": PROMPT})
+        self._models = self._build()
+        self._sensitive: dict[str, float] | None = None
+
+    def _build(self) -> dict[str, onnx.ModelProto]:
+        if self.config.get("model_type") == "t5":
+            from kpodx.export.t5_graph import t5_decoder, t5_encoder
+
+            weights = load_weights(self.student)
+            return {
+                "encoder_model": t5_encoder(self.config, weights),
+                "decoder_model_merged": t5_decoder(self.config, weights),
+            }
+        from kpodx.export.traced_graph import traced_decoder
+
+        return {"model": traced_decoder(self.student)}
+
+    def write(self, quantization: str, divergence: Callable[[Path], float]) -> Written:
+        """Write the graphs with one quantisation.
+
+        Args:
+            quantization: one of `ONNX_SUFFIXES`.
+            divergence: measures a written model against the student.
+        """
+        chosen: dict[str, Any] = {}
+        kinds = self._kinds(quantization, chosen)
+        paths = self._save(quantization, kinds, accuracy_level=4)
+        if quantization in BLOCKWISE:
+            # Rounded inputs are the fast way, and now and then the wrong one: both are tried.
+            rounded = divergence(paths[-1])
+            paths = self._save(quantization, kinds, accuracy_level=0)
+            exact = divergence(paths[-1])
+            chosen["accuracy_level"] = 4 if rounded <= MUCH_WORSE * exact + NOISE else 0
+            chosen["divergence_at_level"] = {"4": rounded, "0": exact}
+            if chosen["accuracy_level"] == 4:
+                paths = self._save(quantization, kinds, accuracy_level=4)
+        return Written(paths[-1], sum(path.stat().st_size for path in paths), chosen)
+
+    def finish(self, done: Sequence[str]) -> str:
+        """What the card says of other programs."""
+        del done
+        return ELSEWHERE_PAIR if self.config.get("is_encoder_decoder") else ELSEWHERE
+
+    def _kinds(self, quantization: str, chosen: dict[str, Any]) -> dict[str, str]:
+        """What becomes of each product and lookup, by the name of its node."""
+        nodes = [
+            node for model in self._models.values() for node in quantizable_nodes(model, int(self.config["vocab_size"]))
+        ]
+        if quantization == "f32":
+            return {}
+        if quantization != "mixed":
+            return dict.fromkeys(nodes, quantization)
+        if self._sensitive is None:
+            self._sensitive = sensitive_modules(self.reference, {name: modules_of(name) for name in nodes})
+        chosen["sensitive"] = self._sensitive
+        return {name: "q8" if name in self._sensitive else "q4" for name in nodes}
+
+    def _save(self, quantization: str, kinds: Mapping[str, str], accuracy_level: int) -> list[Path]:
+        """Write the graphs; what both of them hold, above all the embedding, into one file beside them. The decoder's comes last."""
+        suffix = ONNX_SUFFIXES[quantization]
+        models = {name: onnx.ModelProto.FromString(model.SerializeToString()) for name, model in self._models.items()}
+        for model in models.values():
+            quantize_graph(model, kinds, accuracy_level)
+        held = [{item.name for item in model.graph.initializer} for model in models.values()]
+        shared = set.intersection(*held) if len(held) > 1 else set()
+        onnx_folder, places = self.folder / "onnx", {}
+        # transformers.js and the hub look for a graph's data under this name; the decoder refers to the encoder's.
+        data = onnx_folder / f"{next(iter(models))}{suffix}.onnx_data"
+        data.unlink(missing_ok=True)
+        paths = []
+        for name, model in models.items():
+            if name != next(iter(models)) and model.ByteSize() > MOST_INLINE:
+                data = onnx_folder / f"{name}{suffix}.onnx_data"
+            is_large = model.ByteSize() > MOST_INLINE
+            for item in model.graph.initializer:
+                if len(item.raw_data) > SMALL and (is_large or item.name in shared):
+                    if item.name not in places:
+                        places[item.name] = _append(data, item.raw_data)
+                    _refer(item, *places[item.name])
+            paths.append(onnx_folder / f"{name}{suffix}.onnx")
+            onnx.save(model, paths[-1])
+        written = [onnx_folder / place[0] for place in places.values()]
+        return [*sorted(set(written)), *paths]
+
+
+def quantizable_nodes(model: onnx.ModelProto, vocabulary: int) -> Iterator[str]:
+    """Names of products with a constant matrix, and of lookups in the embedding."""
+    shapes = {item.name: list(item.dims) for item in model.graph.initializer}
+    for graph in graphs(model):
+        for node in graph.node:
+            is_product = node.op_type in PRODUCTS and len(shapes.get(node.input[1], ())) == 2
+            is_lookup = (
+                node.op_type == "Gather" and len(found := shapes.get(node.input[0], ())) == 2 and found[0] == vocabulary
+            )
+            if is_product or is_lookup:
+                yield node.name
+
+
+def modules_of(node: str) -> list[str]:
+    """The modules of transformers whose matrices a node holds.
+
+    >>> modules_of("decoder.block.0.layer.0.SelfAttention.qkv")[2]
+    'decoder.block.0.layer.0.SelfAttention.v'
+    >>> modules_of("/model/layers.0/self_attn/q_proj/MatMul")
+    ['model.layers.0.self_attn.q_proj']
+    """
+    if node.startswith("/"):
+        return [".".join(node.strip("/").split("/")[:-1])]
+    if node == "embedding":
+        return ["shared"]
+    path, _, last = node.rpartition(".")
+    return [f"{path}.{part}" for part in JOINED[last]] if last in JOINED else [node]
+
+
+def _append(path: Path, content: bytes) -> tuple[str, int, int]:
+    """Add bytes to a file where a page begins: (name, offset, length)."""
+    with path.open("ab") as stream:
+        stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
+        offset = stream.tell()
+        stream.write(content)
+    return path.name, offset, len(content)
+
+
+def _refer(item: onnx.TensorProto, location: str, offset: int, length: int) -> None:
+    """Let a tensor's values lie in a file beside the graph."""
+    item.ClearField("raw_data")
+    item.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        item.external_data.add(key=key, value=value)

@@ -1,0 +1,37 @@
+"""A student's parameters as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kpodx.errors import ModelError
+
+
+def load_weights(student: Path) -> dict[str, npt.NDArray[np.float32]]:
+    """All parameters in float32 by their names in transformers, from one safetensors file or several.
+
+    Raises:
+        ModelError: there are none.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    found: dict[str, npt.NDArray[np.float32]] = {}
+    for path in sorted(student.glob("*.safetensors")):
+        for name, tensor in load_file(path).items():
+            found[name] = tensor.to(torch.float32).numpy()
+    if not found:
+        raise ModelError(f"{student} holds no safetensors.")
+    return found
+
+
+def shared_embedding(weights: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """A T5's embedding [vocabulary, d_model], under whichever name it was saved; ModelError where there is none."""
+    for name in ("shared.weight", "encoder.embed_tokens.weight"):
+        if name in weights:
+            return weights[name]
+    raise ModelError("The student has no shared embedding.")
