@@ -99,11 +99,13 @@ def report(
         if read := bytes_per_token(name):
             found[name]["share_of_bandwidth_floor"] = speed / arguments.batch_size * read / bandwidth
     print(
-        f"{arguments.batch_size} × {arguments.input_tokens} tokens in, {arguments.new_tokens} out, {arguments.threads} threads, {arguments.rounds} rounds"
+        f"{arguments.batch_size} × {arguments.input_tokens} tokens in, {arguments.new_tokens} out, "
+        f"{arguments.threads} threads, {arguments.rounds} rounds"
     )
     print(f"memory is read at {bandwidth / 1e9:.1f} GB/s; the cache takes {cache_bytes(arguments) / 1e6:.1f} MB")
     print(
-        f"{'engine':18} {'first token ms':>14} {'decode tokens/s':>15} {'peak MB':>8} {'above imports':>13} {'files MB':>8} {'of (files+cache)':>16} {'of floor':>8}"
+        f"{'engine':18} {'first token ms':>14} {'decode tokens/s':>15} {'peak MB':>8} {'above imports':>13} "
+        f"{'files MB':>8} {'of (files+cache)':>16} {'of floor':>8}"
     )
     for name, row in found.items():
         ratio = row["above_imports_mb"] / (row["files_mb"] + row["cache_mb"])
@@ -277,7 +279,7 @@ def ask(worker: subprocess.Popen[str], request: dict[str, Any] | None) -> dict[s
 
 def work(kind: str, variant: str, threads: int) -> None:
     """Answer requests on stdin until one is null."""
-    imports, load = {"onnx": ours, "optimum": optimum, "ctranslate2": ctranslate2, "llama_cpp": llama_cpp}[kind]()
+    load = {"onnx": ours, "optimum": optimum, "ctranslate2": ctranslate2, "llama_cpp": llama_cpp}[kind]()
     before = memory_mb("VmRSS")
     answer = load(variant, threads)
     print("ready", flush=True)
@@ -300,7 +302,7 @@ def memory_mb(field: str) -> float:
 Loader = Callable[[str, int], Answer]
 
 
-def ours() -> tuple[str, Loader]:
+def ours() -> Loader:
     """Our runner for ONNX Runtime, its end mark forgotten."""
     from kpodx.config import shipped
     from kpodx.export.divergence import load_runner
@@ -314,10 +316,10 @@ def ours() -> tuple[str, Loader]:
             model.generate(prompts, tokens, lambda _row, logits: int(np.argmax(logits)))
         )
 
-    return "onnxruntime", load
+    return load
 
 
-def optimum() -> tuple[str, Loader]:
+def optimum() -> Loader:
     """optimum's class for ONNX Runtime, through transformers' generate."""
     import onnxruntime
     import torch
@@ -340,10 +342,10 @@ def optimum() -> tuple[str, Loader]:
 
         return answer
 
-    return "optimum", load
+    return load
 
 
-def ctranslate2() -> tuple[str, Loader]:
+def ctranslate2() -> Loader:
     """CTranslate2's translator."""
     import ctranslate2
 
@@ -360,10 +362,10 @@ def ctranslate2() -> tuple[str, Loader]:
 
         return answer
 
-    return "ctranslate2", load
+    return load
 
 
-def llama_cpp() -> tuple[str, Loader]:
+def llama_cpp() -> Loader:
     """llama.cpp with its own defaults (half-precision cache, flash attention where it can), one prompt after the other."""
     import llama_cpp
 
@@ -399,7 +401,7 @@ def llama_cpp() -> tuple[str, Loader]:
 
         return answer
 
-    return "llama_cpp", load
+    return load
 
 
 if __name__ == "__main__":

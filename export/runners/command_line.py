@@ -130,15 +130,22 @@ def answer_all(model, lines, arguments):
         number += len(window)
 
 
-def find_model(given, pattern):
-    """The model file to run: the one given, or the first beside run.py."""
+def read_package(folder):
+    """The package's manifest; an empty one where there is none."""
+    try:
+        found = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def find_model(given, folder, package, pattern):
+    """The model file to run: the one given, or the first of the package."""
     if given:
         return Path(given)
-    folder = Path(sys.argv[0]).resolve().parent
     try:
-        models = json.loads((folder / "package.json").read_text(encoding="utf-8"))["models"]
-        return folder / models[0]["name"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return folder / package["models"][0]["name"]
+    except (KeyError, IndexError, TypeError):
         found = sorted(folder.glob(pattern))
     if not found:
         raise RunnerError("there is no model beside run.py; name one with --model")
@@ -154,6 +161,10 @@ def main(load, description, pattern, argv=None):
         pattern: files that can be a model, relative to run.py.
         argv: arguments, of the process by default.
     """
+    folder = Path(sys.argv[0]).resolve().parent
+    package = read_package(folder)
+    device = package.get("profile")
+    device = device if isinstance(device, dict) else {}
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("question", nargs="?", help="one question; its steps are shown as they come")
     parser.add_argument("--model", help="model file; the package's first by default")
@@ -161,11 +172,14 @@ def main(load, description, pattern, argv=None):
         "--questions", help='file with a question a line, plain or as {"question": …}; stdin by default'
     )
     parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer (default 256)")
+    threads = device.get("threads", half_of_the_cores())
+    parser.add_argument("--threads", type=int, default=threads, help=f"CPU threads (default {threads})")
+    context = device.get("context_tokens")
     parser.add_argument(
-        "--threads", type=int, default=half_of_the_cores(), help="CPU threads (default: half of the machine's)"
-    )
-    parser.add_argument(
-        "--context-tokens", type=int, help="most tokens of prompt and answer; the model's own by default"
+        "--context-tokens",
+        type=int,
+        default=context,
+        help=f"most tokens of prompt and answer (default {context or 'the model`s'})",
     )
     parser.add_argument("--batch-size", type=int, default=1, help="questions answered at a time (default 1)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
@@ -176,7 +190,7 @@ def main(load, description, pattern, argv=None):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     try:
-        model_file = find_model(arguments.model, pattern)
+        model_file = find_model(arguments.model, folder, package, pattern)
         with load(model_file, arguments.threads, arguments.context_tokens) as model:
             if arguments.question is not None:
                 answers(model, [arguments.question], arguments, stream=sys.stdout)

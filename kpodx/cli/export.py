@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +14,24 @@ from kpodx.cli import terminal
 from kpodx.errors import RunError, UsageError
 from kpodx.export.manifest import DEFAULTS, QUANTIZATIONS
 
+if TYPE_CHECKING:
+    from kpodx.schema import Question, Rationale
+
 RUNS = Path("runs")
+CALIBRATION = 64
+"""Rationales that an importance matrix is measured on."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: the student's folder, its name, questions to compare on, its origin, and the package's default place."""
+
+    student: Path
+    name: str
+    questions: list[str]
+    origin: dict[str, Any]
+    folder: Path
+    calibration: tuple[list[Rationale], list[Question]] = ((), ())  # type: ignore[assignment]
 
 
 def export(
@@ -23,12 +41,20 @@ def export(
             metavar="RUN", help="Run, or any local transformers folder; the newest finished run in runs/ by default."
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="Format: gguf or onnx.")] = "gguf",
+    form: Annotated[
+        str | None, typer.Option("--format", help="Format: gguf (the default) or onnx.", show_default=False)
+    ] = None,
     quant: Annotated[
         list[str] | None,
         typer.Option(
             help="Of gguf f32, f16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0 or IQ4_NL (f16, Q8_0 and Q4_K_M by default); of onnx f32, int8, "
             "q8, q4 or mixed (q8, q4 and int8 by default); repeatable."
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Device whose format, quantisations, threads and budgets are taken: a name such as raspberry-pi-5, or a TOML file."
         ),
     ] = None,
     output: Annotated[
@@ -42,23 +68,33 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
 ) -> None:
     """Write a student as GGUF files or ONNX graphs, each compared with the student before it is kept."""
+    from kpodx.export.profiles import load_profile
+
+    device = load_profile(profile) if profile else None
+    form = form or (device.format if device else "gguf")
     if form not in QUANTIZATIONS:
         raise UsageError(f"--format {form}: expected {' or '.join(QUANTIZATIONS)}.")
+    if device and form != device.format:
+        raise UsageError(
+            f"--format {form}: the profile {profile} is for {device.format}.", hint="Leave one of them out."
+        )
     from kpodx.export.package import export_package
 
-    student, name, asked, origin, default = _source(source, questions, form)
-    target = output or default
+    found = _source(source, questions, Path(profile).stem if profile else form)
+    target = output or found.folder
     done = export_package(
-        student,
+        found.student,
         target,
         form,
-        quant or DEFAULTS[form],
-        asked,
-        name=name,
-        origin=origin,
+        quant or (device.quantizations if device else DEFAULTS[form]),
+        found.questions,
+        name=found.name,
+        origin=found.origin,
         max_new_tokens=max_new_tokens,
         threads=threads or max(1, (os.cpu_count() or 2) // 2),
         progress=terminal.TerminalProgress(terminal.stderr_console()),
+        calibration=found.calibration,
+        profile={"name": Path(str(profile)).stem, **device.model_dump(mode="json")} if device else None,
     )
     if json:
         from dataclasses import asdict
@@ -77,12 +113,12 @@ def export(
     ]
     columns = ("model", "MB", "answers equal", "tokens before the first difference %", "divergence, nats a token")
     terminal.print_table(str(target), columns, rows)
-    terminal.say(f'try it: python {target}/run.py --model {target}/{done[0].name} "{asked[0]}"')
+    terminal.say(f'try it: python {target}/run.py --model {target}/{done[0].name} "{found.questions[0]}"')
 
 
-def _source(source: Path | None, count: int, form: str) -> tuple[Path, str, list[str], dict[str, Any], Path]:
-    """The student's folder, its name, questions to compare on, where it comes from, and where the package goes by default."""
-    from kpodx.artifacts import STUDENT, load_questions
+def _source(source: Path | None, count: int, kind: str) -> Source:
+    from kpodx.artifacts import STUDENT, load_questions, load_rationales
+    from kpodx.export.origin import model_licence, run_origin
     from kpodx.runs import MANIFEST, load_run, newest_run
     from kpodx.schema import Split
 
@@ -93,16 +129,21 @@ def _source(source: Path | None, count: int, form: str) -> tuple[Path, str, list
                 hint="`kpodx status` shows the newest run.",
             )
         name = re.sub(r"[^A-Za-z0-9._-]", "-", source.resolve().name)
-        return source, name, generated_questions(count), {"folder": name}, Path(f"{name}-{form}")
+        origin: dict[str, Any] = {"base_model": {"name": name, "licence": model_licence(str(source))}}
+        return Source(source, name, generated_questions(count), origin, Path(f"{name}-{kind}"))
     run = load_run(source) if source else newest_run(RUNS)
     kept = load_questions(run.folder("dataset"))
     asked = [q.question for q in kept if q.split is Split.VALIDATION and not q.choices][:count]
     if not asked:
         terminal.say(f"{run.name} has no validation questions without options: generated ones are asked instead")
     folder = run.folder("distillation")
-    origin = {"run": run.name, "recipe": run.manifest.get("recipe_name"), "distillation": folder.name}
     name = str(run.manifest.get("recipe_name") or run.name)
-    return folder / STUDENT, name, asked or generated_questions(count), origin, run.path / "export" / form
+    origin = {"run": run.name, "recipe": run.manifest.get("recipe_name"), "distillation": folder.name}
+    summary = run.summary("evaluation") if "evaluation" in run.manifest.get("phases", {}) else {}
+    origin |= run_origin(run.manifest, run.folder("rationales"), summary)
+    place = run.path / "export" / kind
+    calibration = (load_rationales(run.folder("rationales"))[:CALIBRATION], kept)
+    return Source(folder / STUDENT, name, asked or generated_questions(count), origin, place, calibration)
 
 
 def generated_questions(count: int) -> list[str]:

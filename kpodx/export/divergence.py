@@ -43,7 +43,7 @@ def main(runner: Path, model: Path, reference: Path, threads: int) -> None:
             found = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
             total += float(np.sum(np.exp(expected) * (expected - found)))
             count += len(expected)
-    print(json.dumps({"divergence": total / max(1, count), "tokens": count}))
+    sys.stdout.write(json.dumps({"divergence": total / max(1, count), "tokens": count}) + "\n")
 
 
 if __name__ == "__main__":

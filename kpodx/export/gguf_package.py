@@ -7,8 +7,10 @@ from pathlib import Path
 
 from kpodx.artifacts import read_json, write_text
 from kpodx.export.gguf_file import write_gguf
+from kpodx.export.importance import Importance, importance
 from kpodx.export.manifest import PROMPT, Written
-from kpodx.export.quantization import QUANTIZATIONS, quantize
+from kpodx.export.quantization import QUANTIZATIONS, WEIGHED, quantize
+from kpodx.export.reference import Reference
 
 MODELFILE = """FROM ./{model}
 TEMPLATE \"\"\"{prompt}\"\"\"
@@ -30,6 +32,7 @@ class GgufPackage:
         folder: of the package.
         student: its folder, in the hub's layout.
         name: of the files.
+        reference: the student and what an importance matrix is measured on.
 
     Raises:
         ModelError: the architecture or tokenizer has no place in a GGUF file.
@@ -40,8 +43,9 @@ class GgufPackage:
     tools = ("gguf", "llama-cpp-python")
     exact = ("f32", "f16")
 
-    def __init__(self, folder: Path, student: Path, name: str) -> None:
-        self.folder, self.student, self.name = folder, student, name
+    def __init__(self, folder: Path, student: Path, name: str, reference: Reference) -> None:
+        self.folder, self.student, self.name, self.reference = folder, student, name, reference
+        self._importance: Importance | None = None
         self._exact = folder / ".f32.gguf"
         write_gguf(student, self._exact, "f32", name)
 
@@ -56,9 +60,15 @@ class GgufPackage:
         target = self.folder / f"{self.name}-{quantization}.gguf"
         if QUANTIZATIONS[quantization] is None:
             write_gguf(self.student, target, quantization, self.name)
-        else:
+            return Written(target, target.stat().st_size)
+        pairs = self.reference.calibration
+        if quantization not in WEIGHED or not pairs:
             quantize(self._exact, target, quantization)
-        return Written(target, target.stat().st_size)
+            return Written(target, target.stat().st_size)
+        if self._importance is None:
+            self._importance = importance(self.reference.model, pairs)
+        quantize(self._exact, target, quantization, self._importance)
+        return Written(target, target.stat().st_size, {"importance_rationales": len(pairs)})
 
     def finish(self, done: Sequence[str]) -> str:
         """Write what other programs need besides; what the card says of them."""

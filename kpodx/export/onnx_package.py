@@ -21,9 +21,9 @@ from kpodx.export.weights import load_weights
 BLOCKWISE = ("q8", "q4", "mixed")
 TOKENIZER_FILES = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "spiece", "chat_template")
 ELSEWHERE = "optimum (`ORTModelForCausalLM`) and transformers.js load this folder as it is."
-ELSEWHERE_PAIR = """optimum loads this folder as it is (`ORTModelForSeq2SeqLM.from_pretrained(folder, subfolder="onnx", …)`; where heads times d_kv is
-not d_model, set `model.decoder.embed_size_per_head = model.config.d_kv`), and so does transformers.js under Node. In a browser it must be
-told of the shared embedding: `session_options: {externalData: [{path, data}]}`."""
+ELSEWHERE_PAIR = """optimum loads this folder as it is (`ORTModelForSeq2SeqLM.from_pretrained(folder, subfolder="onnx")`; where heads times
+d_kv is not d_model, set `model.decoder.embed_size_per_head = model.config.d_kv`), and so does transformers.js under Node. In a browser it
+must be told of the shared embedding: `session_options: {externalData: [{path, data}]}`."""
 MUCH_WORSE = 2.0
 """Blockwise products with rounded inputs (accuracy level 4, the fast one) are kept if they diverge at most this much more."""
 NOISE = 1e-4
@@ -150,11 +150,12 @@ def quantizable_nodes(model: onnx.ModelProto, vocabulary: int) -> Iterator[str]:
     shapes = {item.name: list(item.dims) for item in model.graph.initializer}
     for graph in graphs(model):
         for node in graph.node:
-            is_product = node.op_type in PRODUCTS and len(shapes.get(node.input[1], ())) == 2
-            is_lookup = (
-                node.op_type == "Gather" and len(found := shapes.get(node.input[0], ())) == 2 and found[0] == vocabulary
-            )
-            if is_product or is_lookup:
+            if node.op_type in PRODUCTS:
+                is_wanted = len(shapes.get(node.input[1], [])) == 2
+            else:
+                table = shapes.get(node.input[0], []) if node.op_type == "Gather" else []
+                is_wanted = len(table) == 2 and table[0] == vocabulary
+            if is_wanted:
                 yield node.name
 
 

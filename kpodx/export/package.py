@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 import kpodx
 from kpodx.artifacts import hash_model, hash_path, write_json, write_text
 from kpodx.config import shipped
-from kpodx.errors import GateError, UsageError
+from kpodx.errors import GateError, MissingDependencyError, UsageError
 from kpodx.export.gguf_package import GgufPackage
 from kpodx.export.manifest import PACKAGE, QUANTIZATIONS
-from kpodx.export.onnx_package import OnnxPackage
+from kpodx.export.origin import describe
 from kpodx.export.parity import Agreement, ask_package, compare, measure_divergence, save_reference
-from kpodx.export.reference import ask_student
+from kpodx.export.reference import Reference, ask_student
 from kpodx.runtime import Progress
+from kpodx.schema import Question, Rationale
+
+if TYPE_CHECKING:
+    from kpodx.export.onnx_package import OnnxPackage
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ def export_package(
     max_new_tokens: int,
     threads: int,
     progress: Progress,
+    calibration: tuple[Sequence[Rationale], Sequence[Question]] = ((), ()),
+    profile: Mapping[str, Any] | None = None,
 ) -> list[Exported]:
     """Write a student's package, and keep it only if the unquantised models say exactly what the student says.
 
@@ -64,8 +72,10 @@ def export_package(
         name: the model's name.
         origin: where the student comes from, for the manifest.
         max_new_tokens: longest answer that is compared, in tokens.
-        threads: CPU threads of the package.
+        threads: CPU threads, of the student as of the package.
         progress: where progress is shown.
+        calibration: rationales that the student was trained with, and their questions, for an importance matrix.
+        profile: of the device, for the manifest, which run.py takes threads and context from.
 
     Raises:
         UsageError: the folder exists, or a quantisation is unknown.
@@ -80,8 +90,14 @@ def export_package(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        reference = ask_student(student, questions, max_new_tokens, progress)
-        package = GgufPackage(partial, student, name) if form == "gguf" else OnnxPackage(partial, student, reference)
+        # With a thread for each hyperthread, or beside other work, torch can be ten times slower.
+        torch.set_num_threads(threads)
+        reference = ask_student(student, questions, max_new_tokens, progress, calibration)
+        package = (
+            GgufPackage(partial, student, name, reference)
+            if form == "gguf"
+            else OnnxPackage(partial, student, reference)
+        )
         runners = shipped("export") / "runners"
         runner = partial / "run.py"
         shutil.copyfile(runners / package.runner / "run.py", runner)
@@ -103,14 +119,27 @@ def export_package(
                 if quantization in package.exact:
                     _gate(model, agreement)
                 done.append(Exported(model, quantization, written.size, agreement, written.chosen))
+        extra = {"profile": dict(profile)} if profile else {}
         elsewhere = package.finish([item.name for item in done])
         shutil.rmtree(partial / "__pycache__", ignore_errors=True)
         _write_card(partial / "README.md", name, form, done, origin, elsewhere)
-        write_json(partial / PACKAGE, _manifest(partial, name, form, student, done, origin, package.tools))
+        write_json(partial / PACKAGE, _manifest(partial, name, form, student, done, origin, package.tools) | extra)
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return done
+
+
+def _onnx(folder: Path, student: Path, reference: Reference) -> OnnxPackage:
+    try:
+        import onnxruntime  # noqa: F401
+
+        from kpodx.export.onnx_package import OnnxPackage
+    except ImportError as error:
+        raise MissingDependencyError(
+            "ONNX export needs the packages onnx and onnxruntime.", hint="pip install 'kpodx[onnx]'"
+        ) from error
+    return OnnxPackage(folder, student, reference)
 
 
 def _gate(model: str, agreement: Agreement) -> None:
@@ -158,7 +187,6 @@ def _write_card(
         f"{100 * item.agreement.shared_tokens:.1f} % | {item.agreement.divergence:.2g} |"
         for item in done
     )
-    made = "\n".join(f"- {key}: {value}" for key, value in origin.items() if value)
     write_text(
         path,
         f"""# {name}
@@ -173,6 +201,6 @@ A small reasoner in {form.upper()}, exported by kpodx {kpodx.__version__}. It ne
 
 {elsewhere}
 
-{made}
+{describe(origin)}
 """,
     )

@@ -16,7 +16,9 @@ from kpodx.export.manifest import PROMPT
 from kpodx.modeling.examples import model_family, prompt_with_steps
 from kpodx.modeling.generation import generate_ids
 from kpodx.modeling.loading import Model, load_with_tokenizer
+from kpodx.modeling.tokenization import tokenize_rationales
 from kpodx.runtime import Progress
+from kpodx.schema import Question, Rationale
 
 Array = npt.NDArray[np.float32]
 SCORED_ANSWERS = 8
@@ -34,6 +36,7 @@ class Reference:
         answers: token ids of its greedy answers, in the same order, each up to its end mark or the end of the context.
         read: the token ids that it reads for each question.
         log_probabilities: along the first answers, [tokens, vocabulary] each, natural logarithms.
+        calibration: token ids of what it reads and of what it learnt to say, of rationales that it was trained with.
     """
 
     model: Model
@@ -41,6 +44,7 @@ class Reference:
     answers: tuple[tuple[int, ...], ...]
     read: tuple[tuple[int, ...], ...]
     log_probabilities: tuple[Array, ...]
+    calibration: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
 
     def divergence(self) -> float:
         """Mean Kullback-Leibler divergence a token, in nats, of the model as it is now from what it was."""
@@ -48,8 +52,21 @@ class Reference:
         return float(np.mean(np.concatenate([kl_divergence(before, now) for before, now in pairs])))
 
 
-def ask_student(student: Path, questions: Sequence[str], max_new_tokens: int, progress: Progress) -> Reference:
+def ask_student(
+    student: Path,
+    questions: Sequence[str],
+    max_new_tokens: int,
+    progress: Progress,
+    calibration: tuple[Sequence[Rationale], Sequence[Question]] = ((), ()),
+) -> Reference:
     """Load a student and let it answer.
+
+    Args:
+        student: its folder, in the hub's layout.
+        questions: what it is asked.
+        max_new_tokens: longest answer, in tokens.
+        progress: where progress is shown.
+        calibration: rationales that it was trained with, and their questions.
 
     Raises:
         UsageError: a question does not fit into its context.
@@ -78,7 +95,13 @@ def ask_student(student: Path, questions: Sequence[str], max_new_tokens: int, pr
     # transformers goes on beyond the positions that a model was trained with; a device stops there.
     rooms = [context - (0 if model.config.is_encoder_decoder else length) for length in lengths]
     answers = tuple(tuple(ids[:room]) for ids, room in zip(written, rooms, strict=True))
-    return Reference(model, tuple(questions), answers, tuple(read), tuple(log_probabilities(model, read, answers)))
+    learnt = tuple(
+        (prompt_with_steps(item.prompt_ids, (), family), (*item.rationale_ids, *item.answer_ids))
+        for item in tokenize_rationales(tokenizer, *calibration)
+    )
+    return Reference(
+        model, tuple(questions), answers, tuple(read), tuple(log_probabilities(model, read, answers)), learnt
+    )
 
 
 @torch.no_grad()

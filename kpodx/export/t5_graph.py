@@ -1,8 +1,9 @@
-"""A T5 as two ONNX graphs with the inputs and outputs that optimum and transformers.js expect, and far fewer nodes than an export by tracing.
+"""A T5 as two ONNX graphs with the inputs and outputs that optimum and transformers.js expect, and few nodes.
 
 The decoder is one graph for the first and all later tokens: what differs between them, the keys and values of the encoder's
-output, is all that its one branch holds, so that no weight is there twice. Attention is one operator each, queries, keys
-and values come from one product, and relative positions from a table over distances.
+output, is all that its branches hold, so that no weight is there twice; an export by tracing has every product in both.
+Attention is one operator each, queries, keys and values come from one product, and relative positions from a table over
+distances.
 """
 
 from __future__ import annotations

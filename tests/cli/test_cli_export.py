@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kpodx.artifacts import write_json
+from kpodx.artifacts import read_json, write_json
 from kpodx.cli import app
 from kpodx.cli.ask import newest_package
 from kpodx.errors import GateError, RunError, UsageError
@@ -68,3 +68,27 @@ def test_the_newest_package_is_asked(tmp_path: Path) -> None:
 
     os.utime(newest / "package.json", (later, later))
     assert newest_package(tmp_path) == newest
+
+
+def test_a_profile_picks_format_quantisation_threads_and_budgets(tmp_path: Path, tiny_t5: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    package = tmp_path / "package"
+    arguments = ["export", str(tiny_t5), "--profile", "raspberry-pi-5", "--questions", "2", "--max-new-tokens", "4"]
+    result = CliRunner().invoke(app, [*arguments, "--threads", "1", "--output", str(package)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    manifest = read_json(package / "package.json")
+    assert [model["quantization"] for model in manifest["models"]] == ["q4", "q8"]
+    assert (manifest["kind"], manifest["profile"]["name"], manifest["profile"]["threads"]) == (
+        "onnx",
+        "raspberry-pi-5",
+        4,
+    )
+    assert manifest["profile"]["memory_mib"] > 0
+    shown = subprocess.run(
+        [sys.executable, str(package / "run.py"), "--help"], capture_output=True, text=True, check=True
+    )
+    assert "CPU threads (default 4)" in shown.stdout
+    wrong = CliRunner().invoke(app, [*arguments, "--format", "gguf"])
+    assert "the profile raspberry-pi-5 is for onnx" in str(wrong.exception)
+    command = [sys.executable, "-m", "kpodx", "ask", "How many eggs?", "--package", str(package), "--model", "q8"]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).returncode == 0

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from kpodx.artifacts import read_json
 from kpodx.cli.export import generated_questions
-from kpodx.errors import GateError, KpodxError, ModelError
+from kpodx.errors import GateError, KpodxError, MissingDependencyError, ModelError
 from kpodx.export.divergence import load_runner
 from kpodx.export.manifest import PROMPT
 from kpodx.export.parity import Agreement
@@ -324,3 +324,12 @@ def test_logits_along_an_answer_are_those_of_its_making(package: Path) -> None:
 
         answer = [token for _, token in model.generate([prompt], 6, choose)]
         np.testing.assert_allclose(model.logits(prompt, answer), np.stack(seen)[: len(answer)], atol=1e-5)
+
+
+def test_a_package_without_onnx_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDependencyError, match="needs the packages onnx and onnxruntime"):
+        export(make_tiny_t5(tmp_path / "t5"), tmp_path / "out", "onnx", "f32")
+    assert not (tmp_path / "out").exists()

@@ -46,7 +46,7 @@ class Model:
         )
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # tokenizers raises nothing narrower
+        except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
             raise RunnerError(f"{folder / 'tokenizer.json'} cannot be read: {error}") from None
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -169,7 +169,7 @@ class Model:
     def _run(self, session, outputs, inputs):
         try:
             return session.run(outputs, inputs)
-        except Exception as error:  # onnxruntime's errors have no common class of their own
+        except Exception as error:  # noqa: BLE001 - onnxruntime's have no class in common
             raise RunnerError(f"onnxruntime stopped: {str(error)[:300]}") from None
 
 
@@ -181,7 +181,7 @@ def _session(path, threads):
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common class of their own
+    except Exception as error:  # noqa: BLE001 - onnxruntime's have no class in common
         raise RunnerError(f"onnxruntime cannot load {path}: {str(error)[:300]}") from None
 
 
