@@ -94,9 +94,7 @@ def export_package(
         torch.set_num_threads(threads)
         reference = ask_student(student, questions, max_new_tokens, progress, calibration)
         package = (
-            GgufPackage(partial, student, name, reference)
-            if form == "gguf"
-            else OnnxPackage(partial, student, reference)
+            GgufPackage(partial, student, name, reference) if form == "gguf" else _onnx(partial, student, reference)
         )
         runners = shipped("export") / "runners"
         runner = partial / "run.py"
