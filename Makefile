@@ -22,8 +22,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
-demo: install  ## distil the quickstart recipe to a student and show its accuracy
+demo: install  ## distil the quickstart recipe to a student, show its accuracy, export it and ask it a question
 	$(BIN)/kpodx distill recipes/quickstart.toml
+	test -d runs/quickstart/export/onnx || $(BIN)/kpodx export runs/quickstart --format onnx --quant q8 --quant q4
+	$(BIN)/kpodx ask --package runs/quickstart/export/onnx "Tom has 3 apples. He buys 4 more apples. Then he eats 2. How many apples does Tom have?"
 
 compare: install  ## train answer-only, std-cot and kpod alike, three seeds each, and print them side by side
 	$(BIN)/python benchmarks/compare_methods.py --runs runs/compare

@@ -1,27 +1,33 @@
 """Make model folders in the hub's layout from what is at hand offline, for benchmarks and tests on real data.
 
     python benchmarks/real_models.py flan-t5-small --output build/flan-t5-small
+    python benchmarks/real_models.py gpt2-shape --output build/gpt2-shape
     python benchmarks/real_models.py stories260K --output build/stories260K
     python benchmarks/real_models.py babyllama105 --output build/babyllama105
 
 `flan-t5-small` has the exact shape and the real tokenizer of google/flan-t5-small, but *random* weights: it shows the path and the cost,
-not what the model can do. `stories260K` (karpathy/tinyllamas) and `babyllama105` (EN10/BabyLlama) are real pretrained Llamas of 260 and 936
+not what the model can do; `gpt2-shape` is a random GPT-2 whose tokenizer is trained on GSM8K's questions. `stories260K` (karpathy/tinyllamas) and `babyllama105` (EN10/BabyLlama) are real pretrained Llamas of 260 and 936
 thousand parameters.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import struct
 from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaTokenizerFast,
+    PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -132,7 +138,40 @@ def make_llama2c(folder: Path, weights: Path, vocabulary: Path) -> Path:
     return folder
 
 
-MAKERS = {"flan-t5-small": make_flan_t5_small, "stories260K": make_stories260k, "babyllama105": make_babyllama105}
+def make_gpt2_shape(folder: Path, data: Path = DATA, seed: int = 0) -> Path:
+    """A GPT-2 of half the usual depth (6 layers of 768, 49 million parameters) with random weights; its words are learnt from GSM8K."""
+    lines = (data / "gsm8k" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=8000, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator((json.loads(line)["question"] for line in lines), trainer)
+    end = "<|endoftext|>"
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end)
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=len(fast),
+        n_positions=512,
+        n_layer=6,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+        initializer_range=0.1,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+MAKERS = {
+    "flan-t5-small": make_flan_t5_small,
+    "gpt2-shape": make_gpt2_shape,
+    "stories260K": make_stories260k,
+    "babyllama105": make_babyllama105,
+}
 
 
 def main() -> None:

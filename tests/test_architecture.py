@@ -116,3 +116,9 @@ def test_validating_a_recipe_loads_nothing_heavy() -> None:
     code = "import sys, kpodx.cli\nsys.argv[1:] = ['validate', 'quickstart']\n"
     code += "try: kpodx.cli.main()\nexcept SystemExit as end: assert not end.code"
     assert loaded_by(code) == []
+
+
+def test_only_one_module_imports_optimum() -> None:
+    """Its newest release wants an older transformers; everything else runs with the newest, too."""
+    users = {module_name(path) for path in MODULES if any(name.split(".")[0] == "optimum" for name in imports(path))}
+    assert users == {"kpodx.export.traced_graph"}
