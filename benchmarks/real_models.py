@@ -6,8 +6,8 @@
     python benchmarks/real_models.py babyllama105 --output build/babyllama105
 
 `flan-t5-small` has the exact shape and the real tokenizer of google/flan-t5-small, but *random* weights: it shows the path and the cost,
-not what the model can do; `gpt2-shape` is a random GPT-2 whose tokenizer is trained on GSM8K's questions. `stories260K` (karpathy/tinyllamas) and `babyllama105` (EN10/BabyLlama) are real pretrained Llamas of 260 and 936
-thousand parameters.
+not what the model can do; `gpt2-shape` is a random GPT-2 whose tokenizer is trained on GSM8K's questions. `stories260K`
+(karpathy/tinyllamas) and `babyllama105` (EN10/BabyLlama) are real pretrained Llamas of 260 and 936 thousand parameters.
 """
 
 from __future__ import annotations

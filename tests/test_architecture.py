@@ -29,6 +29,7 @@ FLOORS: dict[str, int] = {
     "recipe": 4,
     "runs": 4,
     "phase_folders": 4,
+    "acceptance": 4,
     "fingerprints": 4,
     "launch": 4,
     "pipeline": 4,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import kpodx
-from kpodx.cli import ask, compare, distill, doctor, export, rationales, recipes, show, status, validate
+from kpodx.cli import ask, compare, distill, doctor, evaluate, export, rationales, recipes, show, status, validate
 from kpodx.cli.terminal import print_error, set_up_logging, stderr_console
 from kpodx.errors import KpodxError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 for _command in (
     distill.distill,
     export.export,
+    evaluate.evaluate,
     ask.ask,
     validate.validate,
     status.status,

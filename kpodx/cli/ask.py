@@ -27,8 +27,16 @@ def ask(
     meant = [name for name, quantization in models.items() if model in (None, name, quantization)]
     if not meant:
         raise UsageError(f"There is no {model} in {folder}; it has {', '.join(models)}.")
-    command = [sys.executable, str(folder / "run.py"), "--model", str(folder / meant[0]), question]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    command = [sys.executable, str(folder / "run.py"), "--model", str(folder / meant[0]), "--", question]
+    status = subprocess.run(command, check=False).returncode
+    if status < 0:
+        from kpodx.export.parity import died_of
+
+        raise RunError(
+            f"{folder / 'run.py'} cannot run {meant[0]}: {died_of(status)}.",
+            hint="The file is damaged: export it again.",
+        )
+    raise typer.Exit(status)
 
 
 def newest_package(runs: Path) -> Path:
@@ -42,13 +50,23 @@ def newest_package(runs: Path) -> Path:
 
 
 def models_of(folder: Path) -> dict[str, str]:
-    """Quantisation by name of the models that a package's manifest names; RunError where the folder is no package."""
+    """Quantisation by name of the models that a package's manifest names; RunError where the folder is no package that has them."""
     from kpodx.artifacts import read_json
     from kpodx.export.manifest import PACKAGE
 
     if not (folder / PACKAGE).is_file():
         raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export")
+    again = "Make the package again: kpodx export"
     try:
-        return {str(model["name"]): str(model["quantization"]) for model in read_json(folder / PACKAGE)["models"]}
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{folder / PACKAGE} names no models.", hint="Make the package again: kpodx export") from error
+        models = {str(model["name"]): str(model["quantization"]) for model in read_json(folder / PACKAGE)["models"]}
+    except (KeyError, TypeError, RecursionError) as error:
+        raise RunError(f"{folder / PACKAGE} names no models.", hint=again) from error
+    if not models:
+        raise RunError(f"{folder / PACKAGE} names no models.", hint=again)
+    for name in models:
+        # Links stay allowed: in the hub's cache every file is one.
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise RunError(f"{folder / PACKAGE} names a model outside the package: {name!r}.", hint=again)
+        if not (folder / name).is_file():
+            raise RunError(f"{folder / PACKAGE} names a model that is not there: {name!r}.", hint=again)
+    return models

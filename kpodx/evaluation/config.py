@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -10,7 +10,9 @@ from kpodx.config import Config
 
 
 class EvaluationConfig(Config):
-    """How the finished student is measured."""
+    """How the finished student is measured, and what its packages may lose."""
+
+    outside_fingerprint: ClassVar[frozenset[str]] = frozenset({"margin"})
 
     max_new_tokens: int = Field(default=256, ge=1)
     """Longest answer, in tokens."""
@@ -18,3 +20,5 @@ class EvaluationConfig(Config):
     """Questions answered at a time."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Coverage of the accuracy intervals."""
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """Accuracy that a package may lose against the student and still count as held; 0.02 is two points."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -66,7 +67,8 @@ def ask_package(
     """
     command = [str(runner), "--model", str(model), "--max-new-tokens", str(max_new_tokens), "--threads", str(threads)]
     lines = "".join(json.dumps({"question": question}) + "\n" for question in questions)
-    printed = _run(command, model, lines).splitlines()
+    # Not splitlines(): an answer may hold characters that only Python takes for the end of a line.
+    printed = _run(command, model, lines).removesuffix("\n").split("\n")
     if len(printed) != len(questions):
         raise KpodxError(f"{runner.name} answered {len(printed)} of {len(questions)} questions with {model.name}.")
     return [json.loads(line)["tokens"] for line in printed]
@@ -97,11 +99,32 @@ def save_reference(path: Path, reference: Reference) -> None:
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
+def died_of(status: int) -> str:
+    """What ended a process, as `subprocess` tells it.
+
+    >>> died_of(-11)
+    'it died of SIGSEGV'
+    >>> died_of(3)
+    'it ended with status 3'
+    """
+    if status >= 0:
+        return f"it ended with status {status}"
+    names = {member.value: member.name for member in signal.Signals}
+    return f"it died of {names.get(-status, f'signal {-status}')}"
+
+
 def _run(command: Sequence[str], model: Path, lines: str = "") -> str:
     done = subprocess.run(
-        [sys.executable, *command], input=lines, capture_output=True, text=True, check=False, encoding="utf-8"
+        [sys.executable, *command],
+        input=lines,
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines()[-1:] or [f"it ended with status {done.returncode}"]
+        said = done.stderr.strip().splitlines()[-1:]
+        words = said if said and done.returncode > 0 else [died_of(done.returncode)]
         raise KpodxError(f"run.py cannot run {model.name}: {words[0].removeprefix('error: ')}")
     return done.stdout

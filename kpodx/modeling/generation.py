@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from kpodx.modeling.examples import model_family, prompt_with_steps
 from kpodx.modeling.loading import Model, Tokenizer
 from kpodx.runtime import Progress, SilentProgress
-from kpodx.schema import AnswerKind, Prediction, Question
-from kpodx.text.answers import answers_equal, extract_answer
+from kpodx.schema import Prediction, Question
+from kpodx.text.judging import judge
 from kpodx.text.prompts import student_prompt
 
 
@@ -97,15 +97,6 @@ def _pad_row(ids: Sequence[int], width: int, pad_id: int, *, left: bool) -> tupl
     padding, ones = [pad_id] * (width - len(ids)), [1] * len(ids)
     zeros = [0] * len(padding)
     return ([*padding, *ids], zeros + ones) if left else ([*ids, *padding], ones + zeros)
-
-
-def judge(questions: Sequence[Question], outputs: Sequence[str]) -> Iterator[Prediction]:
-    """Read the answer off each output and compare it with the reference."""
-    for question, output in zip(questions, outputs, strict=True):
-        kind = AnswerKind(question.answer_kind)
-        predicted = extract_answer(output, kind, question.choices)
-        correct = answers_equal(predicted, question.answer, kind)
-        yield Prediction(question.id, output, predicted, correct, question.num_steps)
 
 
 def answer_questions(

@@ -1,0 +1,165 @@
+"""Packages examined as a device would run them: verdicts, costs, budgets, resuming, and tampering."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exporting import export
+
+from kpodx.acceptance.device import Device, run_package, spread
+from kpodx.acceptance.evaluate import Examination, budgets, evaluate_package, failures, load_package, read_result
+from kpodx.artifacts import read_json, write_json, write_jsonl
+from kpodx.config import shipped
+from kpodx.dataset.config import DatasetConfig
+from kpodx.dataset.phase import build_questions
+from kpodx.errors import DataError, RunError
+from kpodx.modeling.generation import answer_questions
+from kpodx.modeling.loading import load_with_tokenizer
+from kpodx.runtime import SilentProgress
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+STUDENT = shipped("recipes") / "quickstart-student"
+"""It answers stories of a single step."""
+COUNT, TOKENS = 12, 64
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quickstart's starting student as a package; read it, never write into it."""
+    folder = tmp_path_factory.mktemp("package")
+    export(STUDENT, folder / "out", "onnx", "f32", "q8")
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def examination() -> Examination:
+    """Stories of a single step, and what the student says to them."""
+    stories = {"train": COUNT, "validation": 0, "test": 0, "min_steps": 1, "max_steps": 1, "level": "basic"}
+    config = DatasetConfig.model_validate({"format": "embedded", "embedded": stories})
+    questions = build_questions(config)[0]
+    model, tokenizer = load_with_tokenizer(str(STUDENT))
+    said = answer_questions(model, tokenizer, questions, max_new_tokens=TOKENS, batch_size=COUNT)
+    assert all(prediction.correct for prediction in said)
+    return Examination(questions, said, "single steps", 0.02, 0.95, 3)
+
+
+def device(**settings: Any) -> Device:
+    """One thread."""
+    return Device(**({"threads": 1, "max_new_tokens": TOKENS} | settings))
+
+
+def test_an_exact_package_has_no_flip_and_few_questions_decide_nothing(
+    package: Path, examination: Examination, tmp_path: Path
+) -> None:
+    document = evaluate_package(package, tmp_path / "out", examination, device(batch_size=3), SilentProgress())
+    exact, small = document["models"]
+    assert (exact["verdict"]["word"], exact["verdict"]["gained"], exact["verdict"]["lost"]) == ("undecided", 0, 0)
+    assert exact["verdict"]["more_questions"] > 100
+    assert document["student"]["accuracy"] == exact["accuracy"]["accuracy"]
+    for model in (exact, small):
+        cost = model["cost"]
+        assert cost["answers"] == 3
+        assert 0 < cost["first_token_ms"]["p50"] <= cost["answer_ms"]["p95"]
+        assert 20 < cost["peak_mib"] < 2000
+        assert cost["size_mib"] > 0
+    assert failures(document) == []
+    assert read_result(tmp_path / "out" / "result.json")["questions"]["n"] == COUNT
+    assert document["machine"]["cores"] >= 1
+
+
+def test_answers_are_kept_and_only_missing_ones_are_asked(
+    package: Path, examination: Examination, tmp_path: Path
+) -> None:
+    evaluate_package(package, tmp_path, examination, device(), SilentProgress(), ["f32"])
+    (answers,) = tmp_path.glob("answers-f32-*.jsonl")
+    lines = answers.read_bytes().splitlines(keepends=True)
+    assert len(lines) == COUNT
+    first = json.loads(lines[0]) | {"output": "kept from before"}
+    # Killed in the middle of the third answer.
+    answers.write_bytes(json.dumps(first).encode() + b"\n" + lines[1] + lines[2][:20])
+    document = evaluate_package(package, tmp_path, examination, device(), SilentProgress(), ["f32"])
+    again = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [record["id"] for record in again] == [question.id for question in examination.questions]
+    assert again[0]["output"] == "kept from before"
+    assert document["models"][0]["verdict"]["questions"] == COUNT
+
+
+def test_a_ruined_package_is_lost(package: Path, examination: Examination, tmp_path: Path) -> None:
+    import onnx
+
+    ruined = tmp_path / "ruined"
+    shutil.copytree(package, ruined)
+    path = ruined / "onnx" / "decoder_model_merged.onnx"
+    model = onnx.load(path, load_external_data=False)
+    rng = np.random.default_rng(0)
+    for item in model.graph.initializer:
+        if item.name.endswith("qkv.weight"):
+            values = onnx.numpy_helper.to_array(item)
+            item.raw_data = (values + rng.normal(0, 3, values.shape)).astype(np.float32).tobytes()
+    onnx.save(model, path)
+    manifest = read_json(ruined / "package.json")
+    with pytest.raises(DataError, match="is not the file that was exported"):
+        load_package(ruined)
+    from kpodx.artifacts import hash_path
+
+    manifest["files"]["onnx/decoder_model_merged.onnx"]["sha256"] = hash_path(path)
+    write_json(ruined / "package.json", manifest)
+    document = evaluate_package(ruined, tmp_path / "out", examination, device(), SilentProgress(), ["f32"])
+    verdict = document["models"][0]["verdict"]
+    assert (verdict["word"], verdict["lost"]) == ("lost", COUNT)
+    assert "accuracy lost: -100.0 points" in failures(document)[0]
+    assert sum(document["models"][0]["first_wrong_step"].values()) == COUNT
+
+
+def test_too_much_memory_ends_a_model_alone(package: Path, examination: Examination, tmp_path: Path) -> None:
+    document = evaluate_package(package, tmp_path, examination, device(memory_mib=25), SilentProgress(), ["q8"])
+    (model,) = document["models"]
+    assert (model["ending"], model["verdict"]) == ("over memory", None)
+    assert failures(document)[0].endswith("over memory")
+
+
+def test_a_program_that_fails_is_told(package: Path, examination: Examination, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.jsonl"
+    write_jsonl(questions, [{"id": "1", "question": "How?"}])
+    outcome = run_package(package, "onnx/none.onnx", questions, tmp_path / "answers.jsonl", device(), 1)
+    assert outcome.ending == "failed"
+    assert "none.onnx" in outcome.error
+
+
+def test_what_is_no_package_is_refused(package: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is no package"):
+        load_package(tmp_path)
+    write_json(tmp_path / "package.json", [])
+    with pytest.raises(RunError, match="is no manifest"):
+        load_package(tmp_path)
+    manifest = read_json(package / "package.json")
+    entry = manifest["files"]["run.py"]
+    write_json(tmp_path / "package.json", {**manifest, "files": {"../run.py": entry}})
+    with pytest.raises(DataError, match="names a file outside the package"):
+        load_package(tmp_path)
+    write_json(tmp_path / "package.json", {**manifest, "files": {"run.py": entry}})
+    with pytest.raises(DataError, match="is missing"):
+        load_package(tmp_path)
+    with pytest.raises(DataError, match="is no result"):
+        read_result(tmp_path / "package.json")
+
+
+def test_budgets_are_compared_with_what_was_measured() -> None:
+    profile = {"memory_mib": 100, "size_mib": 10, "first_token_ms": 50, "tokens_per_second": 20.0}
+    cost = {"peak_mib": 101.0, "size_mib": 10.0, "tokens_per_second": {"p50": 19.0}}
+    assert {row["budget"]: row["held"] for row in budgets(profile, cost)} == {
+        "memory_mib": False,
+        "size_mib": True,
+        "first_token_ms": None,
+        "tokens_per_second": False,
+    }
+
+
+def test_the_95th_percentile_is_the_nearest_rank() -> None:
+    assert spread(list(range(1, 21))) == {"p50": 10.5, "p95": 19, "min": 1, "max": 20}

@@ -1,0 +1,107 @@
+"""`kpodx evaluate`: from a run's package to a verdict and an exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from exporting import export
+from typer.testing import CliRunner
+
+from kpodx.artifacts import STUDENT, save_predictions, save_questions, write_json
+from kpodx.cli import app
+from kpodx.config import shipped
+from kpodx.dataset.config import DatasetConfig
+from kpodx.dataset.phase import build_questions
+from kpodx.errors import GateError, RunError, UsageError
+from kpodx.schema import Split
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+
+def make_run(folder: Path, *, test: bool = True) -> Path:
+    """As much of a finished run as is read: the quickstart's starting student, its questions and its answers."""
+    stories = {"train": 10, "validation": 0, "test": 0, "min_steps": 1, "max_steps": 1, "level": "basic"}
+    questions = build_questions(DatasetConfig.model_validate({"format": "embedded", "embedded": stories}))[0]
+    questions = [replace(question, split=Split.TEST if test else Split.TRAIN) for question in questions]
+    phases: dict[str, Any] = {}
+    for phase in ("dataset", "rationales", "distillation", "evaluation"):
+        (folder / phase / "a").mkdir(parents=True)
+        write_json(folder / phase / "a" / "done.json", {"summary": {}, "files": {}, "fingerprint": "a" * 64})
+        phases[phase] = {"folder": f"{phase}/a", "fingerprint": "a" * 64, "seconds": 1.0}
+    save_questions(folder / "dataset" / "a", questions)
+    shutil.copytree(shipped("recipes") / "quickstart-student", folder / "distillation" / "a" / STUDENT)
+    from kpodx.modeling.generation import answer_questions
+    from kpodx.modeling.loading import load_with_tokenizer
+
+    said = answer_questions(
+        *load_with_tokenizer(str(folder / "distillation" / "a" / STUDENT)), questions, max_new_tokens=64, batch_size=10
+    )
+    save_predictions(folder / "evaluation" / "a", said, "predictions-test.jsonl")
+    recipe = {"evaluation": {"max_new_tokens": 64, "confidence": 0.95, "margin": 0.02}}
+    manifest = {
+        "kpodx": "0",
+        "format": 1,
+        "state": "finished",
+        "recipe_name": "tiny",
+        "recipe": recipe,
+        "phases": phases,
+    }
+    write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a package in it."""
+    folder = make_run(tmp_path_factory.mktemp("runs") / "tiny")
+    profile = {
+        "name": "tight",
+        "threads": 1,
+        "context_tokens": 512,
+        "memory_mib": 2000,
+        "size_mib": 1,
+        "tokens_per_second": 0.1,
+    }
+    export(shipped("recipes") / "quickstart-student", folder / "export" / "tight", "onnx", "f32", "q8", profile=profile)
+    return folder
+
+
+def test_verdicts_are_printed_and_budgets_are_a_gate(run: Path) -> None:
+    package = str(run / "export" / "tight")
+    result = CliRunner().invoke(app, ["evaluate", package, "--model", "q8", "--cost-questions", "2", "--json"])
+    assert result.exception is None, result.output
+    document = json.loads(result.stdout)
+    (model,) = document["models"]
+    assert (model["quantization"], model["verdict"]["word"], model["verdict"]["questions"]) == ("q8", "undecided", 10)
+    assert all(row["held"] for row in model["budgets"])
+    assert document["device"]["threads"] == 1
+    assert (run / "acceptance" / "tight" / "result.json").is_file()
+    wide = CliRunner().invoke(app, ["evaluate", package, "--model", "q8", "--cost-questions", "2", "--margin", "0.3"])
+    assert wide.exception is None
+    assert "held" in wide.stdout
+    whole = CliRunner().invoke(app, ["evaluate", package, "--cost-questions", "2"])
+    assert isinstance(whole.exception, GateError)
+    assert "decoder_model_merged.onnx: size_mib is" in whole.exception.message
+    assert "the profile allows 1" in whole.exception.message
+
+
+def test_what_cannot_be_evaluated(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    invoke = CliRunner().invoke
+    assert isinstance(invoke(app, ["evaluate"]).exception, RunError)
+    alone = tmp_path / "alone"
+    shutil.copytree(run / "export" / "tight", alone)
+    lonely = invoke(app, ["evaluate", str(alone)]).exception
+    assert isinstance(lonely, RunError)
+    assert "lies in no run" in lonely.message
+    assert "has no model Q9; it has f32, q8" in str(
+        invoke(app, ["evaluate", str(alone), "--run", str(run), "--model", "Q9"]).exception
+    )
+    untested = make_run(tmp_path / "untested", test=False)
+    (untested / "evaluation" / "a" / "predictions-test.jsonl").unlink()
+    assert isinstance(invoke(app, ["evaluate", str(alone), "--run", str(untested)]).exception, UsageError)
