@@ -159,7 +159,7 @@ def make_gpt2_shape(folder: Path, data: Path = DATA, seed: int = 0) -> Path:
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=0,
-        initializer_range=0.1,
+        initializer_range=0.05,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
     fast.save_pretrained(folder)

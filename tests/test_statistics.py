@@ -14,6 +14,7 @@ from kpodx.statistics import (
     paired_bootstrap,
     rank_separation,
     rank_separation_p_value,
+    tango_interval,
     wilson_interval,
 )
 
@@ -135,3 +136,30 @@ def test_rank_p_agrees_with_scipy() -> None:
 def test_rank_separation_refuses_an_empty_group(high: list[float], low: list[float]) -> None:
     with pytest.raises(AssertionError, match="empty"):
         rank_separation(high, low)
+
+
+def test_tango_by_hand() -> None:
+    # Without a flip the bounds are ± z² / (n + z²): 0.0803 of 44.
+    z2 = 1.959963984540054**2
+    assert tango_interval(0, 0, 44) == pytest.approx((-z2 / (44 + z2), z2 / (44 + z2)), abs=1e-9)
+    # All flips to one side: the first is better, and no difference is larger than 1.
+    low, high = tango_interval(44, 0, 44)
+    assert (0.8 < low < 0.9, high) == (True, pytest.approx(1.0))
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 200), st.sampled_from([0.8, 0.9, 0.95]))
+def test_tango_holds_the_observed_difference_and_turns_with_the_sides(b: int, c: int, rest: int, level: float) -> None:
+    total = max(1, b + c + rest)
+    low, high = tango_interval(b, c, total, level)
+    assert -1.0 <= low <= (b - c) / total <= high <= 1.0
+    assert tango_interval(c, b, total, level) == pytest.approx((-high, -low), abs=1e-9)
+    wider = tango_interval(b, c, total, 0.99)
+    assert wider[0] <= low + 1e-9
+    assert wider[1] >= high - 1e-9
+
+
+def test_tango_covers_the_truth() -> None:
+    """Of 2,000 sets of 200 paired answers, about 95 in 100 intervals hold the true difference of -0.03."""
+    draws = np.random.default_rng(0).multinomial(200, [0.04, 0.07, 0.89], size=2000)
+    bounds = [tango_interval(int(b), int(c), 200) for b, c, _ in draws]
+    assert np.mean([low <= -0.03 <= high for low, high in bounds]) == pytest.approx(0.95, abs=0.015)

@@ -45,12 +45,23 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of the result; evaluation/NAME in the run, or beside the package, by default."),
     ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="Earlier result.json; exit 3 where accuracy, size or answer time fell beyond tolerance."),
+    ] = None,
+    tolerate_accuracy: Annotated[
+        float, typer.Option(min=0, help="Accuracy that may fall against the baseline.")
+    ] = 0.01,
+    tolerate_size: Annotated[float, typer.Option(min=0, help="Share that files may grow.")] = 0.05,
+    tolerate_latency: Annotated[float, typer.Option(min=0, help="Share that answers may become slower.")] = 0.25,
     json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
 ) -> None:
     """Compare a package's models with the student question by question; exit 3 where accuracy or a budget is lost."""
     from kpodx.acceptance.device import Device
-    from kpodx.acceptance.evaluate import evaluate_package, failures, load_package
+    from kpodx.acceptance.evaluate import evaluate_package, failures, load_package, read_result
+    from kpodx.acceptance.regression import Tolerances, regressions
 
+    before = read_result(baseline) if baseline else None
     folder = (package or newest_package(RUNS)).resolve()
     profile = load_package(folder).get("profile") or {}
     source = _run_of(folder, run)
@@ -69,7 +80,13 @@ def evaluate(
         terminal.print_json(document)
     else:
         _print(document, target)
-    if failed := failures(document):
+    failed = failures(document)
+    if before is not None:
+        fallen, unknown = regressions(document, before, Tolerances(tolerate_accuracy, tolerate_size, tolerate_latency))
+        for line in unknown:
+            terminal.say(f"not compared with the baseline: {line}")
+        failed += [f"against the baseline, {line}" for line in fallen]
+    if failed:
         raise GateError("\n".join(failed), hint=f"{target} has every answer.")
 
 

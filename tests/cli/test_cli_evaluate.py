@@ -12,12 +12,12 @@ import pytest
 from exporting import export
 from typer.testing import CliRunner
 
-from kpodx.artifacts import STUDENT, save_predictions, save_questions, write_json
+from kpodx.artifacts import STUDENT, read_json, save_predictions, save_questions, write_json
 from kpodx.cli import app
 from kpodx.config import shipped
 from kpodx.dataset.config import DatasetConfig
 from kpodx.dataset.phase import build_questions
-from kpodx.errors import GateError, RunError, UsageError
+from kpodx.errors import DataError, GateError, RunError, UsageError
 from kpodx.schema import Split
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -105,3 +105,23 @@ def test_what_cannot_be_evaluated(run: Path, tmp_path: Path, monkeypatch: pytest
     untested = make_run(tmp_path / "untested", test=False)
     (untested / "evaluation" / "a" / "predictions-test.jsonl").unlink()
     assert isinstance(invoke(app, ["evaluate", str(alone), "--run", str(untested)]).exception, UsageError)
+
+
+def test_a_baseline_is_a_gate(run: Path, tmp_path: Path) -> None:
+    package = str(run / "export" / "tight")
+    arguments = ["evaluate", package, "--model", "q8", "--cost-questions", "2", "--tolerate-latency", "100"]
+    first = CliRunner().invoke(app, [*arguments, "--output", str(tmp_path)])
+    assert first.exception is None
+    baseline = tmp_path / "result.json"
+    again = CliRunner().invoke(app, [*arguments, "--output", str(tmp_path / "b"), "--baseline", str(baseline)])
+    assert again.exception is None, again.output
+    document = read_json(baseline)
+    document["models"][0]["cost"]["size_mib"] /= 2
+    write_json(baseline, document)
+    fallen = (
+        CliRunner().invoke(app, [*arguments, "--output", str(tmp_path / "b"), "--baseline", str(baseline)]).exception
+    )
+    assert isinstance(fallen, GateError)
+    assert "against the baseline, q8: size grew from" in fallen.message
+    wrong = CliRunner().invoke(app, [*arguments, "--baseline", str(run / "manifest.json")]).exception
+    assert isinstance(wrong, DataError)
