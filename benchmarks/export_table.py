@@ -28,8 +28,8 @@ STUDENTS = {
     "quickstart": (100, 256),
     "flan-t5-small": (4, 24),
     "gpt2-shape": (4, 24),
-    "stories260K": (20, 64),
-    "babyllama105": (20, 64),
+    "stories260K": (10, 64),
+    "babyllama105": (10, 64),
 }
 
 

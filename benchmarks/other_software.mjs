@@ -11,20 +11,29 @@ import { pathToFileURL } from "node:url";
 const request = JSON.parse(readFileSync(0, "utf8"));
 const parent = path.dirname(request.folder);
 const name = path.basename(request.folder);
-const library = request.web ? await loadWeb() : loadNode();
 
-const tokenizer = await library.AutoTokenizer.from_pretrained(name);
-const kind = request.is_pair ? library.AutoModelForSeq2SeqLM : library.AutoModelForCausalLM;
-const model = await kind.from_pretrained(name, options());
-const prompts = [];
-const answers = [];
-for (const prompt of request.prompts) {
-  const inputs = tokenizer(prompt);
-  const output = await model.generate({ ...inputs, max_new_tokens: request.max_new_tokens, do_sample: false });
-  prompts.push(inputs.input_ids.tolist()[0].map(Number));
-  answers.push(output.tolist()[0].map(Number).slice(request.is_pair ? 1 : inputs.input_ids.dims[1]));
+try {
+  process.stdout.write(JSON.stringify(await answer()), () => process.exit(0));
+} catch (error) {
+  // Node would print the line of a minified library, a megabyte long, before the message.
+  process.stderr.write(`${error.name}: ${error.message}\n`, () => process.exit(1));
 }
-process.stdout.write(JSON.stringify({ prompts, answers }), () => process.exit(0));
+
+async function answer() {
+  const library = request.web ? await loadWeb() : loadNode();
+  const tokenizer = await library.AutoTokenizer.from_pretrained(name);
+  const kind = request.is_pair ? library.AutoModelForSeq2SeqLM : library.AutoModelForCausalLM;
+  const model = await kind.from_pretrained(name, options());
+  const prompts = [];
+  const answers = [];
+  for (const prompt of request.prompts) {
+    const inputs = tokenizer(prompt);
+    const output = await model.generate({ ...inputs, max_new_tokens: request.max_new_tokens, do_sample: false });
+    prompts.push(inputs.input_ids.tolist()[0].map(Number));
+    answers.push(output.tolist()[0].map(Number).slice(request.is_pair ? 1 : inputs.input_ids.dims[1]));
+  }
+  return { prompts, answers };
+}
 
 function options() {
   if (!request.web) return { dtype: request.dtype, session_options: { intraOpNumThreads: 1 } };

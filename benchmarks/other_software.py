@@ -68,7 +68,7 @@ class Check:
     def result(self) -> str:
         """In words."""
         if self.same is None:
-            return f"{'FAILED' if self.must else 'not checked'}: {self.note}"
+            return self.note
         words = f"same {self.same}/{self.total}" if self.same == self.total else f"{self.same} of {self.total} same"
         return f"{words}; {self.note}" if self.note else words
 
@@ -86,6 +86,7 @@ class Packages:
         prompts: what is asked, as text.
         read: the same as token ids.
         said: answers of each package's own runner, by format and quantisation.
+        refused: what kpodx would not export, and why.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Packages:
     prompts: list[str]
     read: Ids
     said: dict[str, Ids]
+    refused: dict[str, str]
 
     @property
     def is_pair(self) -> bool:
@@ -120,17 +122,25 @@ class Packages:
         if differing := [number for number, both in enumerate(zip(pairs, expected, strict=True)) if both[0] != both[1]]:
             theirs, ours = pairs[differing[0]], expected[differing[0]]
             part = 0 if theirs[0] != ours[0] else 1
-            words = f"question {differing[0]}: {('prompt', 'answer')[part]} {theirs[part][:12]}, ours {ours[part][:12]}"
-            note = f"{words} …"
+            place = next((i for i, (a, b) in enumerate(zip(theirs[part], ours[part], strict=False)) if a != b), -1)
+            note = f"first: question {differing[0]}, {('prompt', 'answer')[part]}, " + (
+                f"token {place}: {theirs[part][place]}, ours {ours[part][place]}"
+                if place >= 0
+                else f"{len(theirs[part])} tokens, ours {len(ours[part])}"
+            )
         beside = f"answers' token ids with run.py's{f' of {against}' if against else ''}"
         same = len(pairs) - len(differing)
         return Check(
             self.name, f"{form} {quantization}", program, beside, same, len(pairs), note, quantization in EXACT
         )
 
-    def not_checked(self, files: str, program: str, why: str, *, must: bool = False) -> Check:
-        """A line for what could not be compared."""
-        return Check(self.name, files, program, "", None, 0, why, must)
+    def not_checked(self, files: str, program: str, why: str) -> Check:
+        """A line for what is not there to compare with."""
+        return Check(self.name, files, program, "", None, 0, f"not checked: {why}")
+
+    def does_not_run(self, files: str, program: str, error: object) -> Check:
+        """A line for a program that stops."""
+        return Check(self.name, files, program, "", None, 0, f"does not run: {error}", files.split()[1] in EXACT)
 
 
 def main() -> int:
@@ -165,7 +175,7 @@ def students(arguments: argparse.Namespace, scratch: Path) -> Iterator[Path]:
     """Folders in the hub's layout, under the names that the models are shown by."""
     given = arguments.student or [newest_student()]
     for number, folder in enumerate(given):
-        link = scratch / f"student-{number}"
+        link = scratch / f"student{number or ''}"
         print(f"{link.name} is {os.path.relpath(folder, REPOSITORY)}")
         link.symlink_to(folder.resolve(), target_is_directory=True)
         yield link
@@ -188,6 +198,7 @@ def export(student: Path, folder: Path) -> Packages:
     """Write both packages, and ask them."""
     from transformers import AutoTokenizer
 
+    from kpodx.errors import GateError
     from kpodx.export.manifest import ONNX_SUFFIXES, PROMPT
     from kpodx.export.package import export_package
     from kpodx.export.parity import ask_package
@@ -209,22 +220,33 @@ def export(student: Path, folder: Path) -> Packages:
         prompts,
         tokenizer(prompts).input_ids,
         {},
+        {},
     )
     quantizations = {"onnx": list(ONNX), "gguf": ["f32", "f16", *([] if packages.is_pair else ["Q8_0", "Q4_K_M"])]}
     for form, wanted in quantizations.items():
         output = packages.onnx if form == "onnx" else packages.gguf
-        export_package(
-            student.resolve(),
-            output,
-            form,
-            wanted,
-            questions[:GATED],
-            name=name,
-            origin={"folder": name},
-            max_new_tokens=NEW_TOKENS,
-            threads=1,
-            progress=SilentProgress(),
-        )
+
+        def write(chosen: list[str], form: str = form, output: Path = output) -> None:
+            export_package(
+                student.resolve(),
+                output,
+                form,
+                chosen,
+                questions[:GATED],
+                name=name,
+                origin={"folder": name},
+                max_new_tokens=NEW_TOKENS,
+                threads=1,
+                progress=SilentProgress(),
+            )
+
+        try:
+            write(wanted)
+        except GateError as error:
+            # Half precision may tip a student that wavers between two words; then the package is written without it.
+            packages.refused[f"{form} f16"] = str(error)
+            wanted = [quantization for quantization in wanted if quantization != "f16"]
+            write(wanted)
         for quantization in wanted:
             graph = (
                 f"{'decoder_model_merged' if packages.is_pair else 'model'}{ONNX_SUFFIXES.get(quantization, '')}.onnx"
@@ -251,6 +273,8 @@ def fitting_questions(fits: Callable[[str], bool]) -> list[str]:
 
 def all_checks(packages: Packages, arguments: argparse.Namespace, scratch: Path) -> Iterator[Check]:
     """Everything that can be asked of one student."""
+    for files, why in packages.refused.items():
+        yield packages.not_checked(files, "all", f"kpodx export refuses it: {why}")
     yield from check_optimum(packages)
     yield from check_transformers_js(packages, arguments.node_modules)
     if packages.is_pair:
@@ -296,7 +320,7 @@ def check_optimum(packages: Packages) -> Iterator[Check]:
         try:
             yield packages.compare(files, program, alone(ask_optimum, packages, quantization))
         except RuntimeError as error:
-            yield packages.not_checked(files, program, str(error), must=True)
+            yield packages.does_not_run(files, program, error)
 
 
 def ask_optimum(packages: Packages, quantization: str) -> tuple[Ids, Ids]:
@@ -367,7 +391,7 @@ def check_transformers_js(packages: Packages, modules: Path | None) -> Iterator[
                 found = ask_transformers_js(packages, quantization, modules, node, web=where != "Node")
                 yield packages.compare(files, program, found)
             except RuntimeError as error:
-                yield packages.not_checked(files, program, str(error), must=True)
+                yield packages.does_not_run(files, program, error)
 
 
 def ask_transformers_js(
@@ -388,10 +412,14 @@ def ask_transformers_js(
         "web": web,
     }
     program = Path(__file__).with_suffix(".mjs")
-    done = subprocess.run([node, str(program)], input=json.dumps(request), capture_output=True, text=True, check=False)
+    # Otherwise Node spends a minute on making the WebAssembly fast.
+    flags = ["--liftoff-only", "--wasm-lazy-compilation"] if web else []
+    done = subprocess.run(
+        [node, *flags, str(program)], input=json.dumps(request), capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "Error" in line] or done.stderr.splitlines()[-1:]
-        raise RuntimeError(lines[0][:300] if lines else f"it ended with status {done.returncode}")
+        lines = done.stderr.strip().splitlines()[-1:] or [f"it ended with status {done.returncode}"]
+        raise RuntimeError(lines[0][:300])
     found = json.loads(done.stdout)
     return found["prompts"], found["answers"]
 
@@ -411,7 +439,7 @@ def check_ctranslate2(packages: Packages, folder: Path) -> Iterator[Check]:
             found = packages.read, alone(ask_ctranslate2, packages, quantization, folder / quantization)
             yield packages.compare(files, program, found, against="onnx f32")
         except RuntimeError as error:
-            yield packages.not_checked(files, program, str(error), must=True)
+            yield packages.does_not_run(files, program, error)
 
 
 def ask_ctranslate2(packages: Packages, quantization: str, folder: Path) -> Ids:
@@ -451,7 +479,7 @@ def check_llama_class(packages: Packages) -> Iterator[Check]:
             found = alone(ask_llama_class, packages, str(packages.gguf_file(quantization)))
             yield packages.compare(files, f"{program}, Llama", found)
         except RuntimeError as error:
-            yield packages.not_checked(files, f"{program}, Llama", str(error), must=True)
+            yield packages.does_not_run(files, f"{program}, Llama", error)
 
 
 def ask_llama_class(packages: Packages, model: str) -> tuple[Ids, Ids]:
@@ -484,13 +512,15 @@ def check_converter(packages: Packages, converter: Path | None, scratch: Path) -
     environment = {**os.environ, "PYTHONPATH": str(converter.resolve().parent / "gguf-py"), "HF_HUB_OFFLINE": "1"}
     program = f"convert_hf_to_gguf.py of {installed('llama-cpp-python')}"
     for quantization in EXACT:
+        if not packages.gguf_file(quantization).is_file():
+            continue
         files, theirs = f"gguf {quantization}", scratch / f"{packages.name}-{quantization}.gguf"
         command = [sys.executable, str(converter), str(packages.student), "--outfile", str(theirs)]
         command += ["--outtype", quantization]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0 or not theirs.is_file():
             words = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
-            yield packages.not_checked(files, program, words[0][:300], must=True)
+            yield packages.does_not_run(files, program, words[0][:300])
             continue
         yield compare_tensors(packages, files, program, theirs)
         yield compare_metadata(packages, files, program, theirs)
@@ -533,7 +563,15 @@ def is_scaled(packages: Packages, tensor: Any) -> bool:
     return bool(scaled.astype(tensor.data.dtype).tobytes() == tensor.data.tobytes())
 
 
-OWN = ("general.name", "general.size_label", "general.type", "general.basename", "general.finetune", "kpodx.prompt")
+OWN = (
+    "general.name",
+    "general.size_label",
+    "general.type",
+    "general.basename",
+    "general.finetune",
+    "general.version",
+    "kpodx.prompt",
+)
 """What each program says of the file, and no model reads."""
 TEMPLATE = "tokenizer.chat_template"
 
@@ -573,8 +611,14 @@ def why_metadata_differs(key: str, ours: Any, other: Any, tokens: list[str], typ
         return "ours only"
     if not ours and not other:
         return "false, or left out"
+    if not isinstance(ours, list) or not isinstance(other, list) or len(ours) != len(other):
+        return ""
+    differing = [number for number, (a, b) in enumerate(zip(ours, other, strict=True)) if a != b]
+    is_beyond = all(tokens[number] == f"[PAD{number}]" for number in differing)
+    if key in ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type") and is_beyond:
+        # It reads spiece.model, which ends before the tokens that tokenizer.json adds and the rows that have no token.
+        return "rows beyond spiece.model, which it has no names for"
     if key == "tokenizer.ggml.token_type":
-        differing = [number for number, (a, b) in enumerate(zip(ours, other, strict=True)) if a != b]
         pairs = {(ours[number], other[number]) for number in differing}
         if pairs <= {(int(TokenType.UNKNOWN), int(TokenType.CONTROL))}:
             return f"{', '.join(tokens[number] for number in differing)}: unknown, there control"

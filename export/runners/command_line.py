@@ -16,6 +16,10 @@ PROMPT = "Q: {question} A: Let's think step by step."
 """The prompt of models that do not name one themselves."""
 WINDOW = 16
 """Batches that are sorted by length together; their answers still come in the order of the questions."""
+MOST_JSON = 2**28
+"""Bytes of the largest JSON file that a package may hold: a tokenizer of 250,000 tokens takes 33 million."""
+MOST_LINE = 2**20
+"""Characters of the longest line of a questions file."""
 
 
 class RunnerError(Exception):
@@ -36,8 +40,12 @@ def check_lengths(prompts, most, context_tokens):
 
 def pick(logits, temperature, top_p, rng):
     """The next token: the likeliest, or one drawn from the likeliest that hold `top_p` of the probability."""
+    likeliest = int(np.argmax(logits))
+    # NumPy finds the first NaN before any number.
+    if not np.isfinite(logits[likeliest]):
+        raise RunnerError("the model computes no numbers: its weights are damaged")
     if temperature <= 0:
-        return int(np.argmax(logits))
+        return likeliest
     weights = np.exp((logits - logits.max()).astype(np.float64) / temperature)
     weights /= weights.sum()
     order = np.argsort(-weights)
@@ -97,7 +105,7 @@ def answers(model, questions, arguments, numbers=(0,), stream=None):
 
 def read_questions(lines):
     """(question, rest of its record) of each line that is not empty."""
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_bounded(lines), start=1):
         line = line.strip()
         if not line:
             continue
@@ -107,11 +115,24 @@ def read_questions(lines):
         try:
             record = json.loads(line)
             question = record.pop("question")
-        except (ValueError, KeyError):
+            # An escape such as \\ud800 alone is no character, and could not be written again.
+            json.dumps([question, record], ensure_ascii=False).encode()
+        except (ValueError, KeyError, RecursionError):
             raise RunnerError(f'line {number}: expected plain text or {{"question": …}}, got {line[:60]!r}') from None
         if not isinstance(question, str):
             raise RunnerError(f"line {number}: the question is no text but {question!r}")
         yield question, record
+
+
+def _bounded(lines):
+    """The lines of a file, none of which may take all memory."""
+    for number in itertools.count(1):
+        line = lines.readline(MOST_LINE + 1)
+        if len(line) > MOST_LINE:
+            raise RunnerError(f"line {number} has more than {MOST_LINE:,} characters")
+        if not line:
+            return
+        yield line
 
 
 def answer_all(model, lines, arguments):
@@ -130,13 +151,48 @@ def answer_all(model, lines, arguments):
         number += len(window)
 
 
+def read_json(path):
+    """The object in a JSON file of a package; RunnerError where it holds none."""
+    check_file(path, MOST_JSON)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RunnerError(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise RunnerError(f"{path} holds no object")
+    return found
+
+
+def check_file(path, most=None):
+    """RunnerError where something stands there that cannot be read to its end: a pipe, a device, more than `most` bytes."""
+    if path.exists() and not path.is_file():
+        raise RunnerError(f"{path} is no file")
+    if most and path.stat().st_size > most:
+        raise RunnerError(f"{path} has more than {most:,} bytes")
+
+
+def number_of(found, name, least, most=2**31 - 1):
+    """A whole number in what a JSON file holds, None where it names none; RunnerError where it is something else."""
+    value = found.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise RunnerError(f"{name} is {str(value)[:40]!r}, expected a whole number from {least} to {most}")
+    return value
+
+
+def prompt_of(text):
+    """What a package wraps a question in, ours where it names nothing; RunnerError where there is no place for the question."""
+    if text is None:
+        return PROMPT
+    if not isinstance(text, str) or "{question}" not in text:
+        raise RunnerError(f"the package's prompt has no {{question}}: {str(text)[:40]!r}")
+    return text
+
+
 def read_package(folder):
     """The package's manifest; an empty one where there is none."""
-    try:
-        found = json.loads((folder / "package.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json(folder / "package.json") if (folder / "package.json").exists() else {}
 
 
 def find_model(given, folder, package, pattern):
@@ -144,9 +200,14 @@ def find_model(given, folder, package, pattern):
     if given:
         return Path(given)
     try:
-        return folder / package["models"][0]["name"]
+        name = Path(package["models"][0]["name"])
     except (KeyError, IndexError, TypeError):
         found = sorted(folder.glob(pattern))
+    else:
+        # Links stay allowed: in the hub's cache every file is one.
+        if name.is_absolute() or ".." in name.parts:
+            raise RunnerError(f"package.json names a model outside the package: {str(name)!r}")
+        return folder / name
     if not found:
         raise RunnerError("there is no model beside run.py; name one with --model")
     return found[0]
@@ -161,6 +222,16 @@ def main(load, description, pattern, argv=None):
         pattern: files that can be a model, relative to run.py.
         argv: arguments, of the process by default.
     """
+    try:
+        return _run(load, description, pattern, argv)
+    except (RunnerError, OSError, UnicodeError, MemoryError) as error:
+        print(f"error: {' '.join(str(error).split()) or 'no memory'}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(load, description, pattern, argv):
     folder = Path(sys.argv[0]).resolve().parent
     package = read_package(folder)
     device = package.get("profile")
@@ -172,9 +243,9 @@ def main(load, description, pattern, argv=None):
         "--questions", help='file with a question a line, plain or as {"question": …}; stdin by default'
     )
     parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer (default 256)")
-    threads = device.get("threads", half_of_the_cores())
+    threads = number_of(device, "threads", 1, 1024) or half_of_the_cores()
     parser.add_argument("--threads", type=int, default=threads, help=f"CPU threads (default {threads})")
-    context = device.get("context_tokens")
+    context = number_of(device, "context_tokens", 1)
     parser.add_argument(
         "--context-tokens",
         type=int,
@@ -189,19 +260,15 @@ def main(load, description, pattern, argv=None):
     for name in ("max_new_tokens", "threads", "batch_size"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    try:
-        model_file = find_model(arguments.model, folder, package, pattern)
-        with load(model_file, arguments.threads, arguments.context_tokens) as model:
-            if arguments.question is not None:
-                answers(model, [arguments.question], arguments, stream=sys.stdout)
-                print()
-                return 0
-            with Path(arguments.questions).open(encoding="utf-8") if arguments.questions else sys.stdin as lines:
-                for record in answer_all(model, lines, arguments):
-                    print(json.dumps(record, ensure_ascii=False), flush=True)
-    except (RunnerError, OSError, UnicodeDecodeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if arguments.seed < 0:
+        parser.error("--seed must be at least 0")
+    model_file = find_model(arguments.model, folder, package, pattern)
+    with load(model_file, arguments.threads, arguments.context_tokens) as model:
+        if arguments.question is not None:
+            answers(model, [arguments.question], arguments, stream=sys.stdout)
+            print()
+            return 0
+        with Path(arguments.questions).open(encoding="utf-8") if arguments.questions else sys.stdin as lines:
+            for record in answer_all(model, lines, arguments):
+                print(json.dumps(record, ensure_ascii=False), flush=True)
     return 0

@@ -1,4 +1,4 @@
-"""Running a package as its device would: its own program in a process of its own, with threads and memory really bounded."""
+"""Running a package as its device would: the same program in a process of its own, with threads and memory really bounded."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from kpodx.artifacts import read_jsonl, write_jsonl
 from kpodx.errors import DataError
+from kpodx.export.manifest import shipped_runner
 
 POLL_SECONDS = 0.02
 WARM_UP = 2
@@ -74,7 +75,9 @@ def run_package(folder: Path, model: str, questions: Path, answers: Path, device
         return Outcome("finished", 0.0, 0.0, "", None)
     rest = answers.with_suffix(".rest.jsonl")
     write_jsonl(rest, asked)
-    command = [device.python, str(folder / "run.py"), "--model", str(folder / model), "--questions", str(rest)]
+    # Our own copy of the program: a package may come from anybody.
+    runner = shipped_runner("onnx" if model.endswith(".onnx") else "gguf")
+    command = [device.python, str(runner), "--model", str(folder / model), "--questions", str(rest)]
     command += ["--threads", str(device.threads), "--batch-size", str(batch_size)]
     command += ["--max-new-tokens", str(device.max_new_tokens)]
     if device.context_tokens:

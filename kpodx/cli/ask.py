@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from kpodx.artifacts import read_json
 from kpodx.cli.export import RUNS
 from kpodx.errors import RunError, UsageError
+from kpodx.export.manifest import PACKAGE, shipped_runner
 
 
 def ask(
@@ -23,17 +25,25 @@ def ask(
     """Ask an exported reasoner, through the same program that runs on a device."""
     folder = package or newest_package(RUNS)
     models = models_of(folder)
+    manifest = read_json(folder / PACKAGE)
     # `Q8_0` or `q4` is enough where the file's name can be meant by it alone.
     meant = [name for name, quantization in models.items() if model in (None, name, quantization)]
     if not meant:
         raise UsageError(f"There is no {model} in {folder}; it has {', '.join(models)}.")
-    command = [sys.executable, str(folder / "run.py"), "--model", str(folder / meant[0]), "--", question]
+    # Our own copy: a package may come from anybody, and its program with it.
+    command = [sys.executable, str(shipped_runner(manifest.get("kind"))), "--model", str(folder / meant[0])]
+    profile = manifest.get("profile")
+    for name in ("threads", "context_tokens"):
+        value = profile.get(name) if isinstance(profile, dict) else None
+        if isinstance(value, int) and value > 0:
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    command += ["--", question]
     status = subprocess.run(command, check=False).returncode
     if status < 0:
         from kpodx.export.parity import died_of
 
         raise RunError(
-            f"{folder / 'run.py'} cannot run {meant[0]}: {died_of(status)}.",
+            f"run.py cannot run {meant[0]}: {died_of(status)}.",
             hint="The file is damaged: export it again.",
         )
     raise typer.Exit(status)
@@ -41,8 +51,6 @@ def ask(
 
 def newest_package(runs: Path) -> Path:
     """The package below `runs` that was written last; RunError where there is none."""
-    from kpodx.export.manifest import PACKAGE
-
     found = sorted(runs.glob(f"*/export/*/{PACKAGE}"), key=lambda path: (path.stat().st_mtime, str(path)))
     if not found:
         raise RunError(f"There is no package below {runs}.", hint="Make one: kpodx export")
@@ -51,9 +59,6 @@ def newest_package(runs: Path) -> Path:
 
 def models_of(folder: Path) -> dict[str, str]:
     """Quantisation by name of the models that a package's manifest names; RunError where the folder is no package that has them."""
-    from kpodx.artifacts import read_json
-    from kpodx.export.manifest import PACKAGE
-
     if not (folder / PACKAGE).is_file():
         raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export")
     again = "Make the package again: kpodx export"

@@ -39,7 +39,6 @@ class GgufPackage:
         MissingDependencyError: the `gguf` extra is not installed.
     """
 
-    runner = "llama_cpp"
     tools = ("gguf", "llama-cpp-python")
     exact = ("f32", "f16")
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kpodx.config import shipped
+from kpodx.errors import RunError
 from kpodx.text.prompts import CUE
 
 PACKAGE = "package.json"
@@ -26,6 +28,17 @@ QUANTIZATIONS = {
 
 DEFAULTS = {"gguf": ("f16", "Q8_0", "Q4_K_M"), "onnx": ("q8", "q4", "int8")}
 """What is written where nothing is asked for."""
+
+
+RUNNERS = {"gguf": "llama_cpp", "onnx": "onnxruntime"}
+"""Folder of the program that runs each format."""
+
+
+def shipped_runner(form: object) -> Path:
+    """Our own copy of the program that runs a format; RunError where there is none."""
+    if form not in RUNNERS:
+        raise RunError(f"The package is of an unknown kind: {form!r}, expected one of {', '.join(RUNNERS)}.")
+    return shipped("export") / "runners" / RUNNERS[str(form)] / "run.py"
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,6 @@ class OnnxPackage:
         MissingDependencyError: the `onnx` extra is not installed.
     """
 
-    runner = "onnxruntime"
     tools = ("onnx", "onnxruntime")
     exact = ("f32",)
 

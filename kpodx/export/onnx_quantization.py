@@ -17,6 +17,9 @@ from kpodx.export.onnx_graph import CONTRIB, Array, graphs
 
 BLOCK = 32
 """Weights that share a scale, along the inner dimension."""
+STRETCHES = {4: (1.0, 0.95, 0.9, 0.85, 0.8, 1.05), 8: (1.0,)}
+"""Scales that are tried for each block, by bits, as shares of the one that keeps its farthest value: with few steps, cutting that value
+a little rounds the others better."""
 KINDS = ("f32", "int8", "q8", "q4")
 PRODUCTS = ("MatMul", "FusedMatMul", "Gemm")
 
@@ -35,6 +38,8 @@ def quantize_rows(matrix: Array) -> tuple[Array, Array]:
 def quantize_blocks(matrix: Array, bits: int) -> tuple[Array, Array]:
     """Symmetric 4 or 8 bits by blocks of `BLOCK` along rows, as MatMulNBits and GatherBlockQuantized store them.
 
+    Of a few scales each block takes the one with the least squared error.
+
     Args:
         matrix: [rows, columns]; the last block is filled up with zeros.
         bits: 4 or 8.
@@ -50,9 +55,17 @@ def quantize_blocks(matrix: Array, bits: int) -> tuple[Array, Array]:
     middle = 1 << (bits - 1)
     # The value farthest from zero becomes -middle, which has one more step than the other side.
     extreme = np.take_along_axis(padded, np.abs(padded).argmax(axis=2)[..., None], axis=2)[..., 0]
-    scales = extreme / np.float32(-middle)
-    divisor = np.where(scales == 0, np.float32(1), scales)
-    values = np.clip(np.rint(padded / divisor[..., None]) + middle, 0, 2 * middle - 1).astype(np.uint8)
+    scales = np.zeros((rows, blocks), np.float32)
+    values: Array = np.full(padded.shape, middle, np.uint8)
+    least = np.full((rows, blocks), np.inf, np.float32)
+    for stretch in STRETCHES[bits]:
+        tried = extreme / np.float32(-middle) * np.float32(stretch)
+        divisor = np.where(tried == 0, np.float32(1), tried)[..., None]
+        steps = np.clip(np.rint(padded / divisor) + middle, 0, 2 * middle - 1)
+        error = np.square((steps - middle) * tried[..., None] - padded).sum(axis=2)
+        better = error < least
+        least, scales = np.where(better, error, least), np.where(better, tried, scales)
+        values = np.where(better[..., None], steps.astype(np.uint8), values)
     if bits == 4:
         values = values[..., 0::2] | (values[..., 1::2] << 4)
     return values, scales.astype(np.float32)

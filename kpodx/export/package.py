@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import struct
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +15,9 @@ import torch
 
 import kpodx
 from kpodx.artifacts import hash_model, hash_path, write_json, write_text
-from kpodx.config import shipped
-from kpodx.errors import GateError, MissingDependencyError, UsageError
+from kpodx.errors import GateError, MissingDependencyError, ModelError, UsageError
 from kpodx.export.gguf_package import GgufPackage
-from kpodx.export.manifest import PACKAGE, QUANTIZATIONS
+from kpodx.export.manifest import PACKAGE, QUANTIZATIONS, shipped_runner
 from kpodx.export.origin import describe
 from kpodx.export.parity import Agreement, ask_package, compare, measure_divergence, save_reference
 from kpodx.export.reference import Reference, ask_student
@@ -92,14 +93,14 @@ def export_package(
     try:
         # With a thread for each hyperthread, or beside other work, torch can be ten times slower.
         torch.set_num_threads(threads)
-        reference = ask_student(student, questions, max_new_tokens, progress, calibration)
-        package = (
-            GgufPackage(partial, student, name, reference) if form == "gguf" else _onnx(partial, student, reference)
-        )
-        runners = shipped("export") / "runners"
+        with _told(student):
+            reference = ask_student(student, questions, max_new_tokens, progress, calibration)
+            package = (
+                GgufPackage(partial, student, name, reference) if form == "gguf" else _onnx(partial, student, reference)
+            )
         runner = partial / "run.py"
-        shutil.copyfile(runners / package.runner / "run.py", runner)
-        shutil.copyfile(runners / "command_line.py", partial / "command_line.py")
+        shutil.copyfile(shipped_runner(form), runner)
+        shutil.copyfile(shipped_runner(form).parent.parent / "command_line.py", partial / "command_line.py")
         done = []
         with tempfile.TemporaryDirectory() as scratch:
             distributions = Path(scratch) / "reference.npz"
@@ -126,6 +127,29 @@ def export_package(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return done
+
+
+@contextlib.contextmanager
+def _told(student: Path) -> Iterator[None]:
+    """A student whose settings make no sense fails anywhere in transformers or in a writer; told as the bad input that it is."""
+    try:
+        yield
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        ArithmeticError,
+        AssertionError,
+        RuntimeError,
+        struct.error,
+    ) as error:
+        words = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{student} cannot be exported: {type(error).__name__}: {words}",
+            hint="Its config.json or its weights make no sense to transformers; kpodx --debug export shows where.",
+        ) from error
 
 
 def _onnx(folder: Path, student: Path, reference: Reference) -> OnnxPackage:

@@ -76,29 +76,27 @@ def _quiet() -> Iterator[None]:
 
 
 def _tie(model: onnx.ModelProto) -> None:
-    """Let a head that equals the embedding, turned, read the embedding itself."""
+    """Let a head that is the embedding once more, as a turned copy or by a Transpose, read the embedding itself."""
     weights = {item.name: item for item in model.graph.initializer}
-    lookups = [
-        node
-        for node in model.graph.node
-        if node.op_type == "Gather" and len(getattr(weights.get(node.input[0]), "dims", ())) == 2
-    ]
-    heads = [node for node in model.graph.node if "logits" in node.output and node.op_type == "MatMul"]
-    for head in heads:
-        if head.input[1] not in weights:
-            continue
-        matrix = numpy_helper.to_array(weights[head.input[1]])
+    turned = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Transpose"}
+    lookups = [node.input[0] for node in model.graph.node if node.op_type == "Gather" and node.input[0] in weights]
+    head = next((node for node in model.graph.node if "logits" in node.output and node.op_type == "MatMul"), None)
+    if head is None:
+        return
+    name = head.input[1]
+    tied = turned.get(name) if turned.get(name) in lookups else None
+    if name in weights:
+        matrix = numpy_helper.to_array(weights[name])
         for lookup in lookups:
-            embedding = numpy_helper.to_array(weights[lookup.input[0]])
-            if embedding.shape == matrix.shape[::-1] and np.array_equal(embedding.T, matrix):
-                tied = helper.make_node(
-                    "FusedMatMul",
-                    [head.input[0], lookup.input[0]],
-                    ["logits"],
-                    name=head.name,
-                    domain=CONTRIB,
-                    transB=1,
-                )
-                model.graph.initializer.remove(weights[head.input[1]])
-                head.CopyFrom(tied)
-                return
+            if list(weights[lookup].dims) == list(matrix.shape[::-1]):
+                embedding = numpy_helper.to_array(weights[lookup])
+                tied = lookup if np.array_equal(embedding.T, matrix) else tied
+    if tied is None:
+        return
+    inputs = [head.input[0], tied]
+    head.CopyFrom(helper.make_node("FusedMatMul", inputs, ["logits"], name=head.name, domain=CONTRIB, transB=1))
+    used = {value for node in model.graph.node for value in node.input}
+    for node in [node for node in model.graph.node if node.op_type == "Transpose" and node.output[0] == name]:
+        model.graph.node.remove(node)
+    if name in weights and name not in used:
+        model.graph.initializer.remove(weights[name])

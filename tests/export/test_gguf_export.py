@@ -234,3 +234,13 @@ def test_a_batch_says_what_each_question_says_alone(tmp_path: Path, family: str)
     assert [record["tokens"] for record in records[0]] == [record["tokens"] for record in records[1]]
     many = run_it(runner, "--max-new-tokens", "1", "--batch-size", "300", text="Eggs?\n" * 300)
     assert (many.returncode, "at most 256 questions at a time, not 300" in many.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("settings", [{"num_heads": "many"}, {"d_kv": 0}, {"n_positions": [1]}, {"layer_norm_epsilon": None}])
+def test_a_student_whose_settings_make_no_sense_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
+    folder = make_tiny_t5(tmp_path / "t5")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
+    with pytest.raises(ModelError):
+        export(folder, tmp_path / "out", "gguf", "f32")
+    assert not (tmp_path / "out").exists()

@@ -73,6 +73,11 @@ def test_a_qwen2_and_a_gpt2_say_the_same(tmp_path: Path, kind: str, settings: di
     assert exact.agreement == SAME
     assert max(rows.agreement.divergence, blocks.agreement.divergence) < 0.05
     assert max(rows.size, blocks.size) < exact.size
+    # Tied: neither a second matrix with a row for each token, nor the embedding in float32 beside the quantised one.
+    graph = onnx.load(tmp_path / "out" / "onnx" / "model_int8.onnx").graph
+    vocabulary = read_json(student / "config.json")["vocab_size"]
+    tables = [item for item in graph.initializer if vocabulary in item.dims and len(item.dims) == 2]
+    assert [item.data_type for item in tables] == [onnx.TensorProto.INT8]
 
 
 def feeds_of(decoder: Any, states: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:

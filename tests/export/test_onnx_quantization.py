@@ -37,12 +37,12 @@ def test_a_block_by_hand() -> None:
 
 
 @given(matrices, st.sampled_from([4, 8]))
-def test_a_weight_moves_by_at_most_a_step(matrix: np.ndarray, bits: int) -> None:
+def test_a_weight_moves_by_at_most_two_steps(matrix: np.ndarray, bits: int) -> None:
     values, scales = quantize_blocks(matrix, bits)
     back = dequantize_blocks(values, scales, matrix.shape[1])
     steps = np.repeat(np.abs(scales), BLOCK, axis=1)[:, : matrix.shape[1]]
-    # Half a step, but for the side that ends one step earlier.
-    assert np.all(np.abs(back - matrix) <= steps * 1.001)
+    # Half a step, but for the farthest, which may be cut, and the side that ends one step earlier.
+    assert np.all(np.abs(back - matrix) <= steps * (2.001 if bits == 4 else 1.001))
     assert back[matrix == 0].tolist() == [0.0] * int((matrix == 0).sum())
 
 
@@ -94,3 +94,15 @@ def test_onnx_runtime_reads_the_bytes_as_they_are_meant(kind: str, width: int) -
     near = {"atol": 0.2} if kind == "int8" else {"atol": 1e-4}
     np.testing.assert_allclose(run(head, x=x), x @ meant(table).T, **near)  # type: ignore[arg-type]
     np.testing.assert_allclose(run(gemm, x=x), x @ meant(matrix.T).T + bias, **near)  # type: ignore[arg-type]
+
+
+def test_the_best_of_a_few_scales_is_taken() -> None:
+    """Never worse than keeping the farthest value, and better by a tenth on normal weights."""
+    matrix = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
+    values, scales = quantize_blocks(matrix, 4)
+    chosen = np.square(dequantize_blocks(values, scales, 256) - matrix).reshape(64, 8, 32).sum(axis=2)
+    blocks = matrix.reshape(64, 8, 32)
+    extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[..., None], axis=2)
+    plain = np.square(np.clip(np.rint(blocks / (extreme / -8)), -8, 7) * (extreme / -8) - blocks).sum(axis=2)
+    assert np.all(chosen <= plain * 1.0001)
+    assert chosen.sum() < 0.92 * plain.sum()

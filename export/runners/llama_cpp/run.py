@@ -24,7 +24,7 @@ except ImportError:
 
 # In a package command_line.py stands beside run.py; where kpodx keeps both, it stands one folder above.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from command_line import PROMPT, RunnerError, check_lengths, half_of_the_cores, main
+from command_line import RunnerError, check_file, check_lengths, half_of_the_cores, main, prompt_of
 
 PIECE = 512
 """Most tokens that a decoder takes at a time."""
@@ -33,6 +33,25 @@ PIECE = 512
 @llama_cpp.llama_log_callback
 def _quiet(_level, _text, _data):
     """llama.cpp's own lines go nowhere; this function must live as long as the library."""
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+def _give_up(message):
+    """Called where an assertion of llama.cpp fails, as one does on many a damaged file; it must not return."""
+    words = message.decode("utf-8", "replace").splitlines() or [""]
+    sys.stdout.flush()
+    print(f"error: llama.cpp gave up: {words[0].rpartition('/')[2][:300]}", file=sys.stderr, flush=True)
+    os._exit(2)
+
+
+def _tell_aborts():
+    """Let llama.cpp end the process with one line, where it would attach a debugger, print a backtrace and abort."""
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    library = getattr(getattr(llama_cpp, "llama_cpp", None), "_lib", None)
+    # Libraries before July 2025 lack it, and Windows does not find it through this one.
+    set_callback = getattr(library, "ggml_set_abort_callback", None)
+    if set_callback:
+        set_callback(_give_up)
 
 
 class Model:
@@ -45,11 +64,13 @@ class Model:
     """
 
     def __init__(self, path, threads=None, context_tokens=None):
+        check_file(Path(path))
         with Path(path).open("rb") as stream:
             if stream.read(4) != b"GGUF":
                 raise RunnerError(f"{path} is no GGUF file")
         begun = time.perf_counter()
         llama_cpp.llama_log_set(_quiet, ctypes.c_void_p(0))
+        _tell_aborts()
         self._context = None
         parameters = llama_cpp.llama_model_default_params()
         parameters.use_extra_bufts = not has_amx()
@@ -61,7 +82,7 @@ class Model:
         self.context_tokens = context_tokens or llama_cpp.llama_model_n_ctx_train(self._model)
         self._threads = threads or half_of_the_cores()
         self._sizes = (0, 0, 0)
-        self.prompt = self.metadata("kpodx.prompt") or PROMPT
+        self.prompt = prompt_of(self.metadata("kpodx.prompt"))
         self.load_seconds = time.perf_counter() - begun
 
     def __enter__(self):
@@ -83,7 +104,7 @@ class Model:
         """A text in the file's head, None where it has none of that name."""
         buffer = ctypes.create_string_buffer(4096)
         size = llama_cpp.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
-        return buffer.value.decode("utf-8") if size >= 0 else None
+        return buffer.value.decode("utf-8", "replace") if size >= 0 else None
 
     def tokenize(self, text):
         """Token ids of a text, with the special tokens that the model wants around it."""

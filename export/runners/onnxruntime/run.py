@@ -10,7 +10,6 @@ text or as {"question": "…"}; what else such an object holds comes back unchan
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,20 @@ except ImportError as error:
 
 # In a package command_line.py stands beside run.py; where kpodx keeps both, it stands one folder above.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from command_line import PROMPT, RunnerError, check_lengths, half_of_the_cores, main
+from command_line import (
+    MOST_JSON,
+    RunnerError,
+    check_file,
+    check_lengths,
+    half_of_the_cores,
+    main,
+    number_of,
+    prompt_of,
+    read_json,
+)
+
+WIDEST = 65536
+"""Most heads of a cache, and most numbers of a head: a graph names any."""
 
 
 class Model:
@@ -40,33 +52,38 @@ class Model:
         begun = time.perf_counter()
         path = Path(path)
         folder = path.resolve().parent.parent
-        config = _read_json(folder / "config.json")
-        generation = (
-            _read_json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else {}
-        )
-        try:
-            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
-            raise RunnerError(f"{folder / 'tokenizer.json'} cannot be read: {error}") from None
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        config = read_json(folder / "config.json")
+        generation = folder / "generation_config.json"
+        generation = read_json(generation) if generation.exists() else {}
+        self._tokenizer = _tokenizer(folder / "tokenizer.json")
         end = generation.get("eos_token_id", config.get("eos_token_id"))
-        self._ends = frozenset(end if isinstance(end, list) else [end])
-        self._pad = config.get("pad_token_id") or 0
+        ends = enumerate(end if isinstance(end, list) else [end])
+        self._ends = frozenset(number_of({f"eos_token_id {i}": end}, f"eos_token_id {i}", 0) for i, end in ends)
+        # Some models name no token here, or -1: what is filled in is never looked at.
+        self._pad = max(0, number_of(config, "pad_token_id", -1) or 0)
         self.is_pair = bool(config.get("is_encoder_decoder"))
-        trained = config.get("n_positions") or config.get("max_position_embeddings") or 512
-        self.context_tokens = context_tokens or trained
-        self.prompt = config.get("kpodx_prompt") or PROMPT
+        trained = [number_of(config, name, 0) for name in ("n_positions", "max_position_embeddings")]
+        self.context_tokens = context_tokens or trained[0] or trained[1] or 512
+        self.prompt = prompt_of(config.get("kpodx_prompt"))
         threads = threads or half_of_the_cores()
         self._decoder = _session(path, threads)
         shapes = {item.name: item.shape for item in self._decoder.get_inputs()}
         self._past = {name: shape for name, shape in shapes.items() if name.startswith("past_key_values.")}
         self._has_positions = "position_ids" in shapes
-        self._outputs = [item.name for item in self._decoder.get_outputs()]
+        found = {item.name: item.shape for item in self._decoder.get_outputs()}
+        self._outputs = list(found)
         if not self._past or "input_ids" not in shapes or "logits" not in self._outputs:
-            raise RunnerError(f"{path} is no decoder with a cache: its inputs are {', '.join(shapes)}")
+            raise RunnerError(f"{path} is no decoder with a cache: its inputs are {', '.join(shapes)[:200]}")
+        # A graph need not say how many words it knows.
+        self._words = found["logits"][-1] if found["logits"] and isinstance(found["logits"][-1], int) else 0
+        for name, shape in self._past.items():
+            if len(shape) != 4 or not all(
+                isinstance(size, int) and 0 < size <= WIDEST for size in (shape[1], shape[3])
+            ):
+                raise RunnerError(f"{path} is no decoder with a cache: {name} has the shape {str(shape)[:60]}")
         if self.is_pair:
-            self._start = config.get("decoder_start_token_id") or 0
+            self._start = number_of(config, "decoder_start_token_id", 0) or 0
+            self._check_ids([self._start])
             self._encoder = _session(
                 path.with_name(path.name.replace("decoder_model_merged", "encoder_model")), threads
             )
@@ -80,11 +97,11 @@ class Model:
 
     def tokenize(self, text):
         """Token ids of a text, with the special tokens that the model wants around it."""
-        return self._tokenizer.encode(text).ids
+        return _of_tokenizers(self._tokenizer.encode, text).ids
 
     def detokenize(self, ids):
         """The text of token ids, without special tokens."""
-        return self._tokenizer.decode(ids).strip()
+        return _of_tokenizers(self._tokenizer.decode, ids).strip()
 
     def generate(self, prompts, max_new_tokens, choose):
         """Yield (row, token) of each answer as tokens come, up to the end mark, which is not among them.
@@ -102,6 +119,8 @@ class Model:
         for position in range(max_new_tokens):
             results = dict(zip(outputs, self._run(self._decoder, outputs, inputs), strict=True))
             logits, tokens, staying = results.pop("logits"), [], []
+            if logits.ndim != 3 or logits.dtype.kind != "f" or len(logits) != len(rows) or not logits.size:
+                raise RunnerError(f"the graph's logits are {logits.dtype} of {logits.shape}, expected [rows, 1, words]")
             for place, row in enumerate(rows):
                 token = choose(row, logits[place, -1])
                 if token in self._ends:
@@ -131,6 +150,8 @@ class Model:
 
     def _begin(self, prompts):
         """What the decoder reads before its first token; shorter prompts are filled up, where the model does not look."""
+        for prompt in prompts:
+            self._check_ids(prompt)
         width, count = max(map(len, prompts)), len(prompts)
         ids, mask = np.full((count, width), self._pad, np.int64), np.zeros((count, width), np.int64)
         for row, prompt in enumerate(prompts):
@@ -145,6 +166,15 @@ class Model:
         inputs["input_ids"] = np.full((count, 1), self._start, np.int64)
         inputs["use_cache_branch"] = np.array([False])
         return inputs
+
+    def _check_ids(self, ids):
+        """RunnerError where a token is none of the model's: a graph of blocks of 4 or 8 bits looks it up all the same."""
+        if not ids:
+            raise RunnerError("a prompt without a token")
+        if self._words and max(ids) >= self._words:
+            raise RunnerError(
+                f"token {max(ids)} is none of the model's {self._words:,}: the tokenizer is another model's"
+            )
 
     def _masks(self, ids, mask):
         inputs = {"input_ids": ids, "attention_mask": mask}
@@ -168,14 +198,39 @@ class Model:
 
     def _run(self, session, outputs, inputs):
         try:
-            return session.run(outputs, inputs)
+            found = session.run(outputs, inputs)
         except Exception as error:  # noqa: BLE001 - onnxruntime's have no class in common
             raise RunnerError(f"onnxruntime stopped: {str(error)[:300]}") from None
+        rows = len(inputs["input_ids"])
+        if any(np.shape(values)[:1] != (rows,) for values in found):
+            raise RunnerError("the graph's outputs have not as many rows as its inputs")
+        return found
+
+
+def _tokenizer(path):
+    check_file(path, MOST_JSON)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
+        raise RunnerError(f"{path} cannot be read: {error}") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _of_tokenizers(function, argument):
+    """What a tokenizer says; where its Rust gives up, that is no Exception, but a BaseException without a name in Python."""
+    try:
+        return function(argument)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # noqa: BLE001
+        raise RunnerError(f"the tokenizer stopped: {str(error)[:300]}") from None
 
 
 def _session(path, threads):
     if not path.is_file():
-        raise RunnerError(f"there is no {path}")
+        raise RunnerError(f"there is no file {path}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
@@ -183,16 +238,6 @@ def _session(path, threads):
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - onnxruntime's have no class in common
         raise RunnerError(f"onnxruntime cannot load {path}: {str(error)[:300]}") from None
-
-
-def _read_json(path):
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunnerError(f"{path} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise RunnerError(f"{path} holds no object")
-    return found
 
 
 if __name__ == "__main__":
