@@ -591,7 +591,8 @@ def compare_metadata(packages: Packages, files: str, program: str, theirs: Path)
         mine, other = ours.get(key), others.get(key)
         if mine == other:
             continue
-        reason = why_metadata_differs(key, mine, other, tokens, types)
+        is_ranked = others["tokenizer.ggml.model"] == "llama"
+        reason = why_metadata_differs(key, mine, other, tokens, types, is_ranked=is_ranked)
         if reason:
             explained.append(f"{key} ({reason})")
         else:
@@ -601,8 +602,19 @@ def compare_metadata(packages: Packages, files: str, program: str, theirs: Path)
     return Check(packages.name, files, program, "metadata", len(keys) - len(unexplained), len(keys), note, must=True)
 
 
-def why_metadata_differs(key: str, ours: Any, other: Any, tokens: list[str], types: list[int]) -> str:
-    """Why a value may differ; empty where it may not."""
+def why_metadata_differs(
+    key: str, ours: Any, other: Any, tokens: list[str], types: list[int], *, is_ranked: bool
+) -> str:
+    """Why a value may differ; empty where it may not.
+
+    Args:
+        key: of the value.
+        ours: our value, None where there is none.
+        other: the converter's.
+        tokens: the converter's vocabulary.
+        types: of its tokens.
+        is_ranked: whether only the order of scores counts, as in a BPE tokenizer.
+    """
     from gguf import TokenType
 
     if key in OWN:
@@ -622,7 +634,9 @@ def why_metadata_differs(key: str, ours: Any, other: Any, tokens: list[str], typ
         pairs = {(ours[number], other[number]) for number in differing}
         if pairs <= {(int(TokenType.UNKNOWN), int(TokenType.CONTROL))}:
             return f"{', '.join(tokens[number] for number in differing)}: unknown, there control"
-    if key == "tokenizer.ggml.scores":
+    if key == "tokenizer.ggml.scores" and all(types[number] != TokenType.NORMAL for number in differing):
+        return "only of added and unused tokens, which are not chosen by score"
+    if key == "tokenizer.ggml.scores" and is_ranked:
         # tokenizer.json has merges in order and no scores: what counts is which pair is merged first.
         normal = [number for number, kind in enumerate(types) if kind == TokenType.NORMAL]
         ranked = [ours[number] for number in sorted(normal, key=lambda number: -other[number])]

@@ -36,7 +36,7 @@ def quantize_rows(matrix: Array) -> tuple[Array, Array]:
 
 
 def quantize_blocks(matrix: Array, bits: int) -> tuple[Array, Array]:
-    """Symmetric 4 or 8 bits by blocks of `BLOCK` along rows, as MatMulNBits and GatherBlockQuantized store them.
+    """Symmetric 4 or 8 bits by blocks of `BLOCK` along rows, as MatMulNBits stores them.
 
     Of a few scales each block takes the one with the least squared error.
 
@@ -170,31 +170,37 @@ class _Quantizer:
                 ),
                 helper.make_node("Mul", [f"{output}.cast", f"{output}.scale_up"], [output], name=node.name),
             ]
-        bits = 8 if kind == "q8" else 4
+        return self._lookup_blocks(node, name, matrix, 8 if kind == "q8" else 4)
+
+    def _lookup_blocks(self, node: onnx.NodeProto, name: str, matrix: Array, bits: int) -> list[onnx.NodeProto]:
+        """In plain arithmetic on the rows that are looked up: browsers' ONNX Runtime has no GatherBlockQuantized."""
         values, scales = self._blocks(name, matrix, bits)
-        blocks = -(-matrix.shape[1] // BLOCK)
-        flat = self._keep(f"{name}.flat", np.array([matrix.shape[0], blocks * BLOCK * bits // 8], np.int64))
-        flattened = helper.make_node("Reshape", [values, flat], [f"{name}.q{bits}_flat"], name=f"{node.name}.flat")
-        is_filled = blocks * BLOCK != matrix.shape[1]
-        found = f"{output}.filled" if is_filled else output
-        lookup = helper.make_node(
-            "GatherBlockQuantized",
-            [f"{name}.q{bits}_flat", ids, scales],
-            [found],
-            name=f"{node.name}.lookup",
-            domain=CONTRIB,
-            gather_axis=0,
-            quantize_axis=1,
-            block_size=BLOCK,
-            bits=bits,
-        )
-        if not is_filled:
-            return [flattened, lookup]
-        bounds = [
-            self._keep(f"{name}.{word}", np.array([value], np.int64))
-            for word, value in (("begin", 0), ("end", matrix.shape[1]), ("axis", -1))
-        ]
-        return [flattened, lookup, helper.make_node("Slice", [found, *bounds], [output], name=node.name)]
+        ids, output = node.input[1], node.output[0]
+        blocks, nodes = -(-matrix.shape[1] // BLOCK), []
+
+        def add(operator: str, inputs: list[str], what: str, **attributes: Any) -> str:
+            made = helper.make_node(operator, inputs, [f"{output}.{what}"], name=f"{node.name}.{what}", **attributes)
+            nodes.append(made)
+            return str(made.output[0])
+
+        def whole(*numbers: int) -> str:
+            return self._keep("numbers_" + "_".join(map(str, numbers)), np.array(numbers, np.int64))
+
+        packed = add("Cast", [add("Gather", [values, ids], "packed")], "steps", to=onnx.TensorProto.INT32)
+        if bits == 4:
+            sixteen = self._keep("sixteen", np.array(16, np.int32))
+            high = add("Div", [packed, sixteen], "high")
+            low = add("Sub", [packed, add("Mul", [high, sixteen], "high_part")], "low")
+            halves = [
+                add("Unsqueeze", [half, whole(-1)], f"{word}_up") for half, word in ((low, "low"), (high, "high"))
+            ]
+            packed = add("Reshape", [add("Concat", halves, "pairs", axis=-1), whole(0, 0, blocks, BLOCK)], "unpacked")
+        middle = self._keep(f"middle_{bits}", np.array(1 << (bits - 1), np.float32))
+        steps = add("Sub", [add("Cast", [packed], "floats", to=onnx.TensorProto.FLOAT), middle], "around_zero")
+        scale = add("Unsqueeze", [add("Gather", [scales, ids], "scale"), whole(-1)], "scale_up")
+        flat = add("Reshape", [add("Mul", [steps, scale], "blocks"), whole(0, 0, blocks * BLOCK)], "filled")
+        bounds = [whole(0), whole(matrix.shape[1]), whole(-1)]
+        return [*nodes, helper.make_node("Slice", [flat, *bounds], [output], name=node.name)]
 
     def _product(
         self, node: onnx.NodeProto, name: str, rows: Array, kind: str, *, is_turned: bool
