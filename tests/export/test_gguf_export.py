@@ -236,7 +236,9 @@ def test_a_batch_says_what_each_question_says_alone(tmp_path: Path, family: str)
     assert (many.returncode, "at most 256 questions at a time, not 300" in many.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("settings", [{"num_heads": "many"}, {"d_kv": 0}, {"n_positions": [1]}, {"layer_norm_epsilon": None}])
+@pytest.mark.parametrize(
+    "settings", [{"num_heads": "many"}, {"d_kv": 0}, {"n_positions": [1]}, {"layer_norm_epsilon": None}]
+)
 def test_a_student_whose_settings_make_no_sense_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
     folder = make_tiny_t5(tmp_path / "t5")
     config = json.loads((folder / "config.json").read_text())
