@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 from exporting import export, run_it
 from tiny_models import make_tiny_llama, make_tiny_t5
+from typer.testing import CliRunner
 
+from kpodx.cli import app
 from kpodx.cli.ask import models_of
 from kpodx.errors import KpodxError, RunError
 from kpodx.export.parity import ask_package, died_of
@@ -570,13 +572,20 @@ def ask(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_kpodx_tells_a_runner_that_crashes(tmp_path: Path) -> None:
+def ask_with(program: str, package: Path, question: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`kpodx ask` in this process, with another program in place of the runner that ships."""
+    (package / "other.py").write_text(program)
+    monkeypatch.setattr("kpodx.cli.ask.shipped_runner", lambda _kind: package / "other.py")
+    return CliRunner().invoke(app, ["ask", "--package", str(package), "--", question])
+
+
+def test_kpodx_tells_a_runner_that_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = manifest(tmp_path / "package", model("x.gguf"))
-    (package / "run.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    done = ask(package, "Why?")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "cannot run x.gguf: it died of SIGSEGV." in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    program = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+    (package / "run.py").write_text(program)
+    crashed = ask_with(program, package, "Why?", monkeypatch).exception
+    assert isinstance(crashed, RunError)
+    assert crashed.message == "run.py cannot run x.gguf: it died of SIGSEGV."
     with pytest.raises(KpodxError, match=r"run\.py cannot run x\.gguf: it died of SIGSEGV"):
         ask_package(package / "run.py", package / "x.gguf", ["x"], 3, 1)
     assert died_of(-200) == "it died of signal 200"
@@ -592,10 +601,20 @@ def test_kpodx_survives_what_a_runner_prints(tmp_path: Path) -> None:
     assert ask_package(package / "run.py", package / "x.gguf", ["x"], 3, 1) == [[4]]
 
 
-def test_a_question_may_begin_with_a_dash(tmp_path: Path) -> None:
+def test_a_question_may_begin_with_a_dash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     package = manifest(tmp_path / "package", model("x.gguf"))
-    (package / "run.py").write_text("import sys\nprint(sys.argv[-2:])\n")
-    assert ask(package, "--seed=3").stdout == "['--', '--seed=3']\n"
+    ask_with("import sys\nprint(sys.argv[-2:])\n", package, "--seed=3", monkeypatch)
+    assert capfd.readouterr().out == "['--', '--seed=3']\n"
+
+
+def test_the_program_in_a_package_is_not_run(gguf: Runner, tmp_path: Path) -> None:
+    shutil.copytree(gguf.package, tmp_path / "package")
+    (tmp_path / "package" / "run.py").write_text("print('mine')\n")
+    (tmp_path / "package" / "command_line.py").write_text("print('mine')\n")
+    done = ask(tmp_path / "package", "How many eggs?")
+    assert (done.returncode, "mine" in done.stdout) == (0, False), done.stderr
 
 
 def test_kpodx_ask_refuses_a_damaged_model_in_one_line(gguf: Runner, tmp_path: Path) -> None:
