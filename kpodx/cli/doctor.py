@@ -13,7 +13,7 @@ import kpodx
 from kpodx.cli import terminal
 
 EXTRAS = {
-    "onnx": ("onnxruntime", "optimum-onnx"),
+    "onnx": ("onnx", "onnxruntime", "optimum-onnx"),
     "gguf": ("gguf", "llama-cpp-python"),
     "openai": ("openai", "tenacity"),
     "serve": ("fastapi", "uvicorn"),
