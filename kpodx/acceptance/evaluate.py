@@ -71,6 +71,8 @@ def load_package(folder: Path) -> dict[str, Any]:
                 f"{path} is not the file that was exported: its sha256 differs from {PACKAGE}'s.",
                 hint="Copy or export the package again.",
             )
+    if not isinstance(manifest.get("profile") or {}, dict):
+        raise RunError(f"The profile in {folder / PACKAGE} is no table.", hint="Make the package again.")
     unnamed = [name for name in models if name not in expected]
     if unnamed:
         raise DataError(f"{folder / PACKAGE} has no hash of its model {unnamed[0]}.", hint="Make the package again.")
@@ -150,8 +152,10 @@ def _examine(
     found: dict[str, Any] = {"name": model["name"], "quantization": model["quantization"], "files": files}
     cost = measure_cost(folder, model["name"], records[: examination.cost_questions + 2], output, device)
     found |= {"cost": cost, "budgets": budgets(manifest.get("profile") or {}, cost)}
-    if outcome.ending != "finished":
-        return found | {"ending": outcome.ending, "error": outcome.error, "verdict": None}
+    # Answers may all be kept from before: what the device allows now shows where the cost is taken.
+    for ending, error in ((outcome.ending, outcome.error), (cost["ending"], cost["error"])):
+        if ending != "finished":
+            return found | {"ending": ending, "error": error, "verdict": None}
     outputs = read_answers(answers, [record["id"] for record in records])
     predictions = list(judge(examination.questions, outputs))
     save_predictions(output, predictions, f"predictions-{mark}.jsonl")

@@ -124,6 +124,15 @@ def test_too_much_memory_ends_a_model_alone(package: Path, examination: Examinat
     assert failures(document)[0].endswith("over memory")
 
 
+def test_kept_answers_do_not_hide_that_memory_is_too_little(
+    package: Path, examination: Examination, tmp_path: Path
+) -> None:
+    whole = evaluate_package(package, tmp_path, examination, device(), SilentProgress(), ["q8"])
+    assert whole["models"][0]["ending"] == "finished"
+    again = evaluate_package(package, tmp_path, examination, device(memory_mib=25), SilentProgress(), ["q8"])
+    assert (again["models"][0]["ending"], again["models"][0]["verdict"]) == ("over memory", None)
+
+
 def test_a_program_that_fails_is_told(package: Path, examination: Examination, tmp_path: Path) -> None:
     questions = tmp_path / "questions.jsonl"
     write_jsonl(questions, [{"id": "1", "question": "How?"}])
@@ -142,6 +151,9 @@ def test_what_is_no_package_is_refused(package: Path, tmp_path: Path) -> None:
     entry = manifest["files"]["run.py"]
     write_json(tmp_path / "package.json", {**manifest, "files": {"../run.py": entry}})
     with pytest.raises(DataError, match="names a file outside the package"):
+        load_package(tmp_path)
+    write_json(tmp_path / "package.json", {**manifest, "files": {}, "profile": "fast"})
+    with pytest.raises(RunError, match="is no table"):
         load_package(tmp_path)
     write_json(tmp_path / "package.json", {**manifest, "files": {"run.py": entry}})
     with pytest.raises(DataError, match="is missing"):

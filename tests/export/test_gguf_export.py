@@ -16,7 +16,9 @@ from kpodx.cli.export import generated_questions
 from kpodx.errors import GateError, ModelError, UsageError
 from kpodx.export.divergence import load_runner
 from kpodx.export.gguf_file import pre_tokenizer_name, rotary_rows, write_gguf
+from kpodx.export.manifest import QUANTIZATIONS
 from kpodx.export.parity import Agreement, compare
+from kpodx.export.quantization import QUANTIZATIONS as FILE_TYPES
 
 pytest.importorskip("gguf", reason="gguf is not installed")
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
@@ -246,3 +248,7 @@ def test_a_student_whose_settings_make_no_sense_is_refused(tmp_path: Path, setti
     with pytest.raises(ModelError):
         export(folder, tmp_path / "out", "gguf", "f32")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_quantisations_that_are_offered_are_those_that_can_be_written() -> None:
+    assert tuple(FILE_TYPES) == QUANTIZATIONS["gguf"]
