@@ -400,13 +400,14 @@ def ask_transformers_js(
     """Prompts and answers; the tokenizer is its own, too."""
     from kpodx.export.manifest import ONNX_SUFFIXES
 
-    data = packages.onnx / "onnx" / f"encoder_model{ONNX_SUFFIXES[quantization]}.onnx_data"
+    suffix = f"model{ONNX_SUFFIXES[quantization]}.onnx_data", f"merged{ONNX_SUFFIXES[quantization]}.onnx_data"
+    data = sorted(path.name for path in (packages.onnx / "onnx").iterdir() if path.name.endswith(suffix))
     request = {
         "modules": str(modules.resolve()),
         "folder": str(packages.onnx),
         "is_pair": packages.is_pair,
         "dtype": ONNX[quantization],
-        "data": [data.name] if data.is_file() else [],
+        "data": data,
         "prompts": packages.prompts,
         "max_new_tokens": NEW_TOKENS,
         "web": web,

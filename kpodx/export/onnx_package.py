@@ -30,11 +30,11 @@ MUCH_WORSE = 2.0
 NOISE = 1e-4
 """Divergence, in nats a token, below which there is nothing to choose."""
 SMALL = 1024
-"""Tensors up to this many bytes stay in the graph."""
+"""Tensors that both graphs hold stay in each of them up to this many bytes."""
+MAPPED = 65_536
+"""Tensors from this many bytes lie beside the graph, where they are mapped into memory: inside, each is in memory twice while it loads."""
 ALIGNMENT = 4096
 """Where tensors begin in a file that is mapped into memory, in bytes."""
-MOST_INLINE = 1_500_000_000
-"""A graph's own weights beyond this many bytes go into a file beside it: protobuf ends at 2 GiB."""
 
 
 class OnnxPackage:
@@ -129,31 +129,31 @@ class OnnxPackage:
         return {node.name: "int8" for node in tables if node.input[0] not in heads}
 
     def _save(self, quantization: str, kinds: Mapping[str, str], accuracy_level: int) -> list[Path]:
-        """Write the graphs; what both of them hold, above all the embedding, into one file beside them. The decoder's comes last."""
-        suffix = ONNX_SUFFIXES[quantization]
+        """Write the graphs, their weights in a file beside each; what both hold, above all the embedding, lies in the first's.
+
+        The decoder's graph comes last.
+        """
+        suffix, places = ONNX_SUFFIXES[quantization], {}
         models = {name: onnx.ModelProto.FromString(model.SerializeToString()) for name, model in self._models.items()}
         for model in models.values():
             quantize_graph(model, kinds, accuracy_level)
         held = [{item.name for item in model.graph.initializer} for model in models.values()]
         shared = set.intersection(*held) if len(held) > 1 else set()
-        onnx_folder, places = self.folder / "onnx", {}
-        # transformers.js and the hub look for a graph's data under this name; the decoder refers to the encoder's.
-        data = onnx_folder / f"{next(iter(models))}{suffix}.onnx_data"
-        data.unlink(missing_ok=True)
         paths = []
         for name, model in models.items():
-            if name != next(iter(models)) and model.ByteSize() > MOST_INLINE:
-                data = onnx_folder / f"{name}{suffix}.onnx_data"
-            is_large = model.ByteSize() > MOST_INLINE
+            paths.append(self.folder / "onnx" / f"{name}{suffix}.onnx")
+            # transformers.js and the hub look for a graph's data under this name.
+            data = paths[-1].with_name(f"{paths[-1].name}_data")
+            data.unlink(missing_ok=True)
             for item in model.graph.initializer:
-                if len(item.raw_data) > SMALL and (is_large or item.name in shared):
+                size = len(item.raw_data)
+                if size >= MAPPED or (size > SMALL and item.name in shared):
                     if item.name not in places:
                         places[item.name] = _append(data, item.raw_data)
                     _refer(item, *places[item.name])
-            paths.append(onnx_folder / f"{name}{suffix}.onnx")
             onnx.save(model, paths[-1])
-        written = [onnx_folder / place[0] for place in places.values()]
-        return [*sorted(set(written)), *paths]
+        written = {paths[0].with_name(place[0]) for place in places.values()}
+        return [*sorted(written), *paths]
 
 
 def quantizable_nodes(model: onnx.ModelProto, vocabulary: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ import torch
 
 from kpodx.errors import UsageError
 from kpodx.export.manifest import PROMPT
+from kpodx.export.weights import check_layers
 from kpodx.modeling.examples import model_family, prompt_with_steps
 from kpodx.modeling.generation import generate_ids
 from kpodx.modeling.loading import Model, load_with_tokenizer
@@ -70,7 +71,9 @@ def ask_student(
 
     Raises:
         UsageError: a question does not fit into its context.
+        ModelError: it cannot be loaded.
     """
+    check_layers(student)
     model, tokenizer = load_with_tokenizer(str(student))
     prompts = [PROMPT.replace("{question}", question) for question in questions]
     context = context_tokens(model.config)

@@ -8,7 +8,30 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from kpodx.artifacts import read_json
 from kpodx.errors import ModelError
+
+LAYERS = ("num_layers", "num_decoder_layers", "num_hidden_layers", "n_layer")
+
+
+def check_layers(student: Path) -> None:
+    """ModelError where the settings claim more layers than there are parameters: transformers would build them all first."""
+    from safetensors import SafetensorError, safe_open
+
+    config = read_json(student / "config.json")
+    claimed = max([value for name in LAYERS if isinstance(value := config.get(name), int)], default=0)
+    held = 0
+    try:
+        for path in student.glob("*.safetensors"):
+            with safe_open(path, "numpy") as file:
+                held += len(file.keys())
+    except SafetensorError as error:
+        raise ModelError(f"{path} is no safetensors file: {error}", hint="It is cut off or damaged.") from error
+    if held and claimed > held:
+        raise ModelError(
+            f"{student / 'config.json'} claims {claimed:,} layers, but the model has {held:,} parameter tensors in all.",
+            hint="The settings belong to another model, or are damaged.",
+        )
 
 
 def load_weights(student: Path) -> dict[str, npt.NDArray[np.float32]]:

@@ -96,7 +96,7 @@ def test_a_ruined_package_is_lost(package: Path, examination: Examination, tmp_p
     ruined = tmp_path / "ruined"
     shutil.copytree(package, ruined)
     path = ruined / "onnx" / "decoder_model_merged.onnx"
-    model = onnx.load(path, load_external_data=False)
+    model = onnx.load(path)
     rng = np.random.default_rng(0)
     for item in model.graph.initializer:
         if item.name.endswith("qkv.weight"):
