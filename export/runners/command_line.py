@@ -233,6 +233,10 @@ def main(load, description, pattern, argv=None):
 
 def _run(load, description, pattern, argv):
     folder = Path(sys.argv[0]).resolve().parent
+    if not (sys.argv[1:] if argv is None else argv) and (folder / "bundle.json").is_file():
+        import bundle
+
+        return bundle.main([])
     package = read_package(folder)
     device = package.get("profile")
     device = device if isinstance(device, dict) else {}

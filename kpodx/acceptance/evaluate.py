@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import kpodx
-from kpodx.acceptance.device import Device, describe_machine, measure_cost, model_files, read_answers, run_package
-from kpodx.acceptance.verdict import flips, judge_package, least_questions
+from kpodx.acceptance.bundle import RESULTS, Device, describe_bundle, model_files, write_bundle, write_questions
+from kpodx.acceptance.device import Remote, run_here, run_there
+from kpodx.acceptance.results import Results, read_results, summarize_cost
+from kpodx.acceptance.verdict import Flip, flips, judge_package, least_questions
 from kpodx.artifacts import hash_json, hash_path, read_json, save_predictions, write_json, write_jsonl
 from kpodx.errors import DataError, RunError
-from kpodx.evaluation.accuracy import accuracy_by_steps
+from kpodx.evaluation.accuracy import accuracy, accuracy_by_steps
 from kpodx.export.manifest import PACKAGE
 from kpodx.runtime import Progress
-from kpodx.schema import Prediction, Question
+from kpodx.schema import AnswerKind, Prediction, Question
 from kpodx.text.judging import judge
 from kpodx.text.prompts import format_choices
 
@@ -80,7 +84,13 @@ def load_package(folder: Path) -> dict[str, Any]:
 
 
 def evaluate_package(
-    folder: Path, output: Path, examination: Examination, device: Device, progress: Progress, models: Sequence[str] = ()
+    folder: Path,
+    output: Path,
+    examination: Examination,
+    device: Device,
+    progress: Progress,
+    models: Sequence[str] = (),
+    remote: Remote | None = None,
 ) -> dict[str, Any]:
     """Examine a package's models; every answer is kept, and a second call goes on where the first one stopped.
 
@@ -91,73 +101,156 @@ def evaluate_package(
         device: threads, memory, batch size.
         progress: where progress is shown.
         models: names or quantisations of those to examine; all by default.
+        remote: the device that answers; this machine by default.
 
     Raises:
-        DataError, RunError: the package is not whole.
+        DataError, RunError: the package is not whole, or the program that asks it stopped.
     """
     manifest = load_package(folder)
+    asked = asked_records(examination.questions)
+    settings: dict[str, Any] = {
+        "name": examination.name,
+        "cost_questions": examination.cost_questions,
+        "models": models,
+    }
     output.mkdir(parents=True, exist_ok=True)
-    records = [{"id": question.id, "question": _asked(question)} for question in examination.questions]
-    wanted = [
-        model for model in manifest["models"] if not models or {model["name"], model["quantization"]} & set(models)
-    ]
-    if not wanted:
-        known = ", ".join(model["quantization"] for model in manifest["models"])
-        raise DataError(f"The package {folder} has no model {', '.join(models)}; it has {known}.")
+    if remote is None:
+        # Answers stay the same, times are taken anew.
+        settings["occasion"] = datetime.now(UTC).isoformat()
+        write_questions(output, describe_bundle(folder, manifest, asked, device, **settings), asked)
+        run_here(output, folder, manifest["kind"], progress)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            bundle = Path(scratch) / "bundle"
+            described = describe_bundle(folder, manifest, asked, device, **settings)
+            write_bundle(bundle, folder, manifest["kind"], described, asked)
+            shutil.copyfile(run_there(remote, bundle, progress), output / RESULTS)
+    return score(folder, output, examination, read_results(output / RESULTS))
+
+
+def import_results(folder: Path, output: Path, examination: Examination, results: Results) -> dict[str, Any]:
+    """Score what a device answered, exactly as if it had been answered here.
+
+    Args:
+        folder: of the package that the bundle was made of.
+        output: folder of `result.json`, which the results are copied to.
+        examination: questions and margins; more questions than were asked may be given.
+        results: read from the device's results.jsonl.
+
+    Raises:
+        DataError: the results are of another package, of other questions, or of models that this package does not have.
+    """
+    count = results.bundle["questions"]["n"]
+    examination = replace(
+        examination,
+        questions=examination.questions[:count],
+        student=examination.student[:count],
+        cost_questions=results.bundle["cost_questions"],
+    )
+    if results.bundle["package"] != hash_path(folder / PACKAGE):
+        raise DataError(
+            f"{results.path} is of another package than {folder}: the sha256 of its {PACKAGE} differs.",
+            hint="Name the package that the bundle was made of.",
+        )
+    if results.bundle["questions"]["sha256"] != hash_json(asked_records(examination.questions)):
+        raise DataError(
+            f"{results.path} answers other questions ({results.bundle['questions']['name']}, {count}) than those of "
+            f"{examination.name}.",
+            hint="Name the run whose questions the bundle holds with --run.",
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    if results.path.resolve() != (output / RESULTS).resolve():
+        shutil.copyfile(results.path, output / RESULTS)
+    return score(folder, output, examination, results)
+
+
+def score(folder: Path, output: Path, examination: Examination, results: Results) -> dict[str, Any]:
+    """The verdicts that results give, written into `result.json`, with each answer as it was read and each flip."""
+    manifest, bundle = load_package(folder), results.bundle
+    device = Device(**{field.name: bundle[field.name] for field in fields(Device)})
+    asked = asked_records(examination.questions)
+    expected = describe_bundle(
+        folder,
+        manifest,
+        asked,
+        device,
+        name=examination.name,
+        cost_questions=bundle["cost_questions"],
+        models=[model["name"] for model in bundle["models"]],
+        occasion=str(bundle["occasion"]),
+    )
+    if expected["models"] != bundle["models"]:
+        raise DataError(
+            f"{results.path} does not belong to the package {folder}: the keys of its models differ.",
+            hint="Make the bundle again.",
+        )
     save_predictions(output, examination.student, "student.jsonl")
-    examined = [
-        _examine(folder, model, manifest, output, records, examination, device)
-        for model in progress.track(wanted, total=len(wanted), description="Evaluating")
-    ]
     document = {
-        "format": 1,
+        "format": 2,
         "kpodx": kpodx.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "package": {"name": manifest["name"], "kind": manifest["kind"], "sha256": hash_path(folder / PACKAGE)},
-        "questions": {"name": examination.name, "n": len(records), "sha256": hash_json(records)},
+        "package": {"name": manifest["name"], "kind": manifest["kind"], "sha256": bundle["package"]},
+        "questions": {**expected["questions"], "name": examination.name},
         "margin": examination.margin,
         "confidence": examination.confidence,
         "least_questions": least_questions(examination.margin, examination.confidence),
-        "machine": describe_machine(),
-        "device": {key: value for key, value in asdict(device).items() if key != "python"},
-        "student": accuracy_by_steps(examination.student, examination.confidence),
-        "models": examined,
+        "machine": results.machine,
+        "device": asdict(device),
+        "student": accuracies(examination.questions, examination.student, examination.confidence),
+        "models": [_score_model(model, manifest, output, examination, results) for model in bundle["models"]],
     }
     write_json(output / RESULT, document)
     return document
 
 
-def _asked(question: Question) -> str:
-    """The question as the student read it: its options belong to it."""
-    return f"{question.question} {format_choices(question.choices)}" if question.choices else question.question
+def asked_records(questions: Sequence[Question]) -> list[dict[str, str]]:
+    """The questions as runners are given them; the options of a multiple choice belong to a question."""
+    return [
+        {
+            "id": question.id,
+            "question": f"{question.question} {format_choices(question.choices)}"
+            if question.choices
+            else question.question,
+        }
+        for question in questions
+    ]
 
 
-def _examine(
-    folder: Path,
-    model: Mapping[str, Any],
-    manifest: Mapping[str, Any],
-    output: Path,
-    records: Sequence[Mapping[str, Any]],
-    examination: Examination,
-    device: Device,
+def accuracies(questions: Sequence[Question], predictions: Sequence[Prediction], confidence: float) -> dict[str, Any]:
+    """Accuracy in all, by number of reasoning steps, and by kind of answer."""
+    kinds = [str(AnswerKind(question.answer_kind)) for question in questions]
+    return {
+        **accuracy_by_steps(predictions, confidence),
+        "by_kind": {
+            kind: accuracy([p for p, its in zip(predictions, kinds, strict=True) if its == kind], confidence)
+            for kind in sorted(set(kinds))
+        },
+    }
+
+
+def _score_model(
+    model: Mapping[str, Any], manifest: Mapping[str, Any], output: Path, examination: Examination, results: Results
 ) -> dict[str, Any]:
-    files = {path.relative_to(folder).as_posix(): hash_path(path) for path in model_files(folder, model["name"])}
-    # Answers of another file, other questions or other settings are other answers.
-    settings = {"files": files, "questions": records, "device": [device.context_tokens, device.max_new_tokens]}
-    mark = f"{model['quantization']}-{hash_json(settings)[:8]}"
-    questions, answers = output / f"questions-{mark}.jsonl", output / f"answers-{mark}.jsonl"
-    write_jsonl(questions, records)
-    outcome = run_package(folder, model["name"], questions, answers, device, device.batch_size)
-    questions.unlink()
-    found: dict[str, Any] = {"name": model["name"], "quantization": model["quantization"], "files": files}
-    cost = measure_cost(folder, model["name"], records[: examination.cost_questions + 2], output, device)
-    found |= {"cost": cost, "budgets": budgets(manifest.get("profile") or {}, cost)}
+    size = sum(int(entry["size"]) for entry in model_files(manifest, model["name"]).values())
+    found: dict[str, Any] = {name: model[name] for name in ("name", "quantization", "files")}
+    taken = results.ending("cost", model["cost_key"])
+    cost = summarize_cost(taken, size) if taken else None
+    found |= {"cost": cost, "budgets": budgets(manifest.get("profile") or {}, cost or {})}
     # Answers may all be kept from before: what the device allows now shows where the cost is taken.
-    for ending, error in ((outcome.ending, outcome.error), (cost["ending"], cost["error"])):
-        if ending != "finished":
-            return found | {"ending": ending, "error": error, "verdict": None}
-    outputs = read_answers(answers, [record["id"] for record in records])
-    predictions = list(judge(examination.questions, outputs))
+    for ending in (results.ending("answers", model["answers_key"]), taken):
+        if ending is not None and ending["ending"] != "finished":
+            return found | {"ending": ending["ending"], "error": str(ending["error"]), "verdict": None}
+    outputs = results.outputs(model["answers_key"])
+    missing = [question.id for question in examination.questions if question.id not in outputs]
+    if missing or cost is None:
+        left = (
+            f"{len(missing)} of {len(examination.questions)} questions are not answered"
+            if missing
+            else "no times were taken"
+        )
+        return found | {"ending": "unfinished", "error": left, "verdict": None}
+    mark = f"{model['quantization']}-{model['answers_key'][:8]}"
+    predictions = list(judge(examination.questions, [outputs[question.id] for question in examination.questions]))
     save_predictions(output, predictions, f"predictions-{mark}.jsonl")
     flipped = list(flips(examination.student, predictions))
     write_jsonl(output / f"flips-{mark}.jsonl", map(asdict, flipped))
@@ -165,14 +258,25 @@ def _examine(
     verdict = judge_package(*right, margin=examination.margin, confidence=examination.confidence)
     return found | {
         "ending": "finished",
-        "accuracy": accuracy_by_steps(predictions, examination.confidence),
+        "accuracy": accuracies(examination.questions, predictions, examination.confidence),
         "verdict": asdict(verdict),
         "first_wrong_step": _count_steps(flipped),
-        "answers": answers.name,
+        "flips_by_steps": _count_flips(flipped, predictions),
+        "answers": f"predictions-{mark}.jsonl",
     }
 
 
-def _count_steps(flipped: Sequence[Any]) -> dict[str, int]:
+def _count_flips(flipped: Sequence[Flip], predictions: Sequence[Prediction]) -> dict[str, dict[str, int]]:
+    """Questions lost and gained, by their number of reasoning steps."""
+    steps = {prediction.question_id: prediction.num_steps for prediction in predictions}
+    counts: dict[str, dict[str, int]] = {}
+    for flip in sorted(flipped, key=lambda flip: steps[flip.question_id] or 0):
+        row = counts.setdefault(str(steps[flip.question_id] or "unknown"), {"lost": 0, "gained": 0})
+        row["lost" if flip.by == "student" else "gained"] += 1
+    return counts
+
+
+def _count_steps(flipped: Sequence[Flip]) -> dict[str, int]:
     """How many lost answers went another way at which step, from 0."""
     counts: dict[str, int] = {}
     for flip in flipped:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +11,13 @@ from kpodx.cli import terminal
 from kpodx.cli.ask import newest_package
 from kpodx.cli.export import RUNS
 from kpodx.errors import GateError, RunError, UsageError
+from kpodx.export.manifest import PACKAGE
 
 if TYPE_CHECKING:
     from kpodx.acceptance.evaluate import Examination
+    from kpodx.acceptance.results import Results
     from kpodx.runs import Run
+    from kpodx.runtime import Progress
 
 
 def evaluate(
@@ -41,9 +43,26 @@ def evaluate(
     memory: Annotated[int | None, typer.Option(min=16, help="Most memory in MiB; the profile's by default.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions at a time; times are taken one by one.")] = 1,
     cost_questions: Annotated[int, typer.Option(min=1, help="Answers that times are taken of.")] = 20,
-    output: Annotated[
+    question_set: Annotated[
+        str | None,
+        typer.Option(
+            "--set",
+            help="Other questions than the run's: a recipe, whose test questions are asked; a file with columns question and answer; "
+            "or stages, stories of 1 to 8 steps.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device that answers, ssh://user@host; this machine by default.")
+    ] = None,
+    device_python: Annotated[
+        str, typer.Option(help="Python on the device, with onnxruntime and tokenizers, or llama-cpp-python.")
+    ] = "python3",
+    results: Annotated[
         Path | None,
-        typer.Option(help="Folder of the result; evaluation/NAME in the run, or beside the package, by default."),
+        typer.Option("--import", help="results.jsonl that a bundle's run.py wrote on a device: score it."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the result; acceptance/NAME in the run by default.")
     ] = None,
     baseline: Annotated[
         Path | None,
@@ -57,25 +76,33 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
 ) -> None:
     """Compare a package's models with the student question by question; exit 3 where accuracy or a budget is lost."""
-    from kpodx.acceptance.device import Device
-    from kpodx.acceptance.evaluate import evaluate_package, failures, load_package, read_result
+    from kpodx.acceptance.bundle import device_of
+    from kpodx.acceptance.device import parse_url
+    from kpodx.acceptance.evaluate import evaluate_package, failures, import_results, load_package, read_result
     from kpodx.acceptance.regression import Tolerances, regressions
+    from kpodx.acceptance.results import read_results
 
+    if results is not None and (device or question_set or model):
+        raise UsageError("--import scores what was asked already: --device, --set and --model do not go with it.")
+    remote = parse_url(device, device_python) if device else None
     before = read_result(baseline) if baseline else None
-    folder = (package or newest_package(RUNS)).resolve()
-    profile = load_package(folder).get("profile") or {}
+    answered = read_results(results) if results else None
+    folder = (package or (_package_of(answered) if answered else newest_package(RUNS))).resolve()
+    manifest = load_package(folder)
     source = _run_of(folder, run)
-    examination = _examination(source, limit, margin, cost_questions)
-    device = Device(
-        threads=threads or profile.get("threads") or max(1, (os.cpu_count() or 2) // 2),
-        memory_mib=memory or profile.get("memory_mib"),
-        context_tokens=profile.get("context_tokens"),
-        batch_size=batch_size,
-        max_new_tokens=source.manifest["recipe"]["evaluation"]["max_new_tokens"],
-    )
-    target = output or source.path / "acceptance" / folder.name
     progress = terminal.TerminalProgress(terminal.stderr_console())
-    document = evaluate_package(folder, target, examination, device, progress, model or ())
+    # What was not named is told apart: results of another set, or another device, never overwrite each other.
+    label = "-".join(
+        [folder.name, *([Path(question_set).stem] if question_set else []), *([remote.host] if remote else [])]
+    )
+    target = output or source.path / "acceptance" / (f"{label}-imported" if answered else label)
+    examination = _examination(source, question_set, target, limit, margin, cost_questions, progress)
+    if answered:
+        document = import_results(folder, target, examination, answered)
+    else:
+        tokens = source.manifest["recipe"]["evaluation"]["max_new_tokens"]
+        bounds = device_of(manifest, threads=threads, memory_mib=memory, batch_size=batch_size, max_new_tokens=tokens)
+        document = evaluate_package(folder, target, examination, bounds, progress, model or (), remote)
     if json:
         terminal.print_json(document)
     else:
@@ -101,29 +128,44 @@ def _run_of(folder: Path, run: Path | None) -> Run:
     return load_run(above)
 
 
-def _examination(run: Run, limit: int | None, margin: float | None, cost_questions: int) -> Examination:
-    """The run's test questions with the student's own answers to them."""
-    from kpodx.acceptance.evaluate import Examination
-    from kpodx.artifacts import load_predictions, load_questions
-    from kpodx.schema import Split
+def _package_of(results: Results) -> Path:
+    """The package below `runs/` that results were made with."""
+    from kpodx.artifacts import hash_path
 
-    questions = {q.id: q for q in load_questions(run.folder("dataset")) if q.split is Split.TEST}
-    predictions = (
-        load_predictions(run.folder("evaluation"), f"predictions-{Split.TEST.value}.jsonl") if questions else []
+    for path in sorted(RUNS.glob(f"*/export/*/{PACKAGE}")):
+        if hash_path(path) == results.bundle["package"]:
+            return path.parent
+    raise RunError(
+        f"No package below {RUNS} is the one that {results.path} was made with.",
+        hint="Name its folder, and the run with --run.",
     )
-    paired = [(questions[p.question_id], p) for p in predictions if p.question_id in questions][:limit]
-    if not paired:
-        raise UsageError(
-            f"The run {run.path} has no test questions.", hint="Set dataset.test_fraction, or name a test file."
-        )
+
+
+def _examination(
+    run: Run,
+    question_set: str | None,
+    folder: Path,
+    limit: int | None,
+    margin: float | None,
+    cost_questions: int,
+    progress: Progress,
+) -> Examination:
+    """The run's test questions, or another set's, with the student's own answers to them."""
+    from kpodx.acceptance.evaluate import Examination
+    from kpodx.acceptance.question_sets import load_question_set, run_questions, student_answers
+    from kpodx.artifacts import STUDENT
+
     settings: dict[str, Any] = run.manifest["recipe"]["evaluation"]
+    if question_set is None:
+        name = f"{run.manifest.get('recipe_name') or run.name}, test"
+        asked, said = run_questions(run, limit)
+    else:
+        name, asked = load_question_set(question_set)
+        asked = asked[:limit]
+        student = run.folder("distillation") / STUDENT
+        said = student_answers(student, asked, folder, settings["max_new_tokens"], progress)
     return Examination(
-        [question for question, _ in paired],
-        [prediction for _, prediction in paired],
-        f"{run.manifest.get('recipe_name') or run.name}, test",
-        margin or settings.get("margin", 0.02),
-        settings["confidence"],
-        cost_questions,
+        asked, said, name, margin or settings.get("margin", 0.02), settings["confidence"], cost_questions
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,9 +16,13 @@ from kpodx.errors import RunError, UsageError
 from kpodx.export.manifest import DEFAULTS, QUANTIZATIONS
 
 if TYPE_CHECKING:
+    from kpodx.export.package import Exported
+    from kpodx.runs import Run
     from kpodx.schema import Question, Rationale
 
 RUNS = Path("runs")
+COST_QUESTIONS = 20
+"""Answers that a bundle takes times of."""
 CALIBRATION = 64
 """Rationales that an importance matrix is measured on."""
 
@@ -32,6 +37,7 @@ class Source:
     origin: dict[str, Any]
     folder: Path
     calibration: tuple[list[Rationale], list[Question]] = ((), ())  # type: ignore[assignment]
+    run: Run | None = None
 
 
 def export(
@@ -65,6 +71,16 @@ def export(
     ] = 32,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer that is compared, in tokens.")] = 256,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; half of the machine's by default.")] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write a folder for a device: the package, the run's test questions, and a program that answers them there. A "
+            "package of this student that is there already is taken as it is."
+        ),
+    ] = None,
+    bundle_questions: Annotated[
+        int | None, typer.Option(min=1, help="Most test questions in the bundle; all by default.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
 ) -> None:
     """Write a student as GGUF files or ONNX graphs, each compared with the student before it is kept."""
@@ -82,11 +98,20 @@ def export(
 
     found = _source(source, questions, Path(profile).stem if profile else form)
     target = output or found.folder
+    quantizations = quant or (device.quantizations if device else DEFAULTS[form])
+    if bundle is not None:
+        if bundle.exists():
+            raise UsageError(f"{bundle} exists already.", hint="Name another folder with --bundle, or remove it.")
+        if found.run is None:
+            raise UsageError("--bundle: a model alone has no test questions.", hint="Name a run in its place.")
+        if is_package_of(target, found.student, quantizations):
+            _write_bundle(bundle, target, found.run, bundle_questions, json=json)
+            return
     done = export_package(
         found.student,
         target,
         form,
-        quant or (device.quantizations if device else DEFAULTS[form]),
+        quantizations,
         found.questions,
         name=found.name,
         origin=found.origin,
@@ -96,11 +121,51 @@ def export(
         calibration=found.calibration,
         profile={"name": Path(str(profile)).stem, **device.model_dump(mode="json")} if device else None,
     )
-    if json:
+    if json and bundle is None:
         from dataclasses import asdict
 
         terminal.print_json({"package": str(target), "models": [asdict(item) for item in done]})
+    if not json:
+        _print(target, done, found.questions[0])
+    if bundle is not None and found.run is not None:
+        _write_bundle(bundle, target, found.run, bundle_questions, json=json)
+
+
+def is_package_of(folder: Path, student: Path, quantizations: Sequence[str]) -> bool:
+    """Whether a whole package of this student, with these quantisations at least, is there already."""
+    from kpodx.acceptance.evaluate import load_package
+    from kpodx.artifacts import hash_model
+    from kpodx.export.manifest import PACKAGE
+
+    if not (folder / PACKAGE).is_file():
+        return False
+    manifest = load_package(folder)
+    held = {model["quantization"] for model in manifest["models"]}
+    return manifest.get("origin", {}).get("student") == hash_model(student) and held >= set(quantizations)
+
+
+def _write_bundle(folder: Path, package: Path, run: Run, limit: int | None, *, json: bool) -> None:
+    from kpodx.acceptance.bundle import NEEDS, describe_bundle, device_of, write_bundle
+    from kpodx.acceptance.evaluate import asked_records, load_package
+    from kpodx.acceptance.question_sets import run_questions
+
+    manifest, asked = load_package(package), asked_records(run_questions(run, limit)[0])
+    settings = run.manifest["recipe"]["evaluation"]
+    device = device_of(manifest, max_new_tokens=settings["max_new_tokens"])
+    name = f"{run.manifest.get('recipe_name') or run.name}, test"
+    described = describe_bundle(package, manifest, asked, device, name=name, cost_questions=COST_QUESTIONS)
+    write_bundle(folder, package, manifest["kind"], described, asked)
+    if json:
+        terminal.print_json({"package": str(package), "bundle": str(folder), "questions": len(asked)})
         return
+    terminal.say(
+        f"{folder}: {len(asked)} questions for {', '.join(model['quantization'] for model in described['models'])}"
+    )
+    terminal.say(f"on the device: pip install {NEEDS[manifest['kind']]} && python run.py")
+    terminal.say("and back here: kpodx evaluate --import results.jsonl")
+
+
+def _print(target: Path, done: Sequence[Exported], question: str) -> None:
     rows = [
         (
             item.name,
@@ -113,7 +178,7 @@ def export(
     ]
     columns = ("model", "MB", "answers equal", "tokens before the first difference %", "divergence, nats a token")
     terminal.print_table(str(target), columns, rows)
-    terminal.say(f'try it: python {target}/run.py --model {target}/{done[0].name} "{found.questions[0]}"')
+    terminal.say(f'try it: python {target}/run.py --model {target}/{done[0].name} "{question}"')
 
 
 def _source(source: Path | None, count: int, kind: str) -> Source:
@@ -143,7 +208,7 @@ def _source(source: Path | None, count: int, kind: str) -> Source:
     origin |= run_origin(run.manifest, run.folder("rationales"), summary)
     place = run.path / "export" / kind
     calibration = (load_rationales(run.folder("rationales"))[:CALIBRATION], kept)
-    return Source(folder / STUDENT, name, asked or generated_questions(count), origin, place, calibration)
+    return Source(folder / STUDENT, name, asked or generated_questions(count), origin, place, calibration, run)
 
 
 def generated_questions(count: int) -> list[str]:

@@ -9,44 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exporting import export
 
-from kpodx.acceptance.device import Device, run_package, spread
+from kpodx.acceptance.bundle import Device
 from kpodx.acceptance.evaluate import Examination, budgets, evaluate_package, failures, load_package, read_result
-from kpodx.artifacts import read_json, write_json, write_jsonl
-from kpodx.config import shipped
-from kpodx.dataset.config import DatasetConfig
-from kpodx.dataset.phase import build_questions
+from kpodx.acceptance.results import spread
+from kpodx.artifacts import hash_path, read_json, write_json
 from kpodx.errors import DataError, RunError
-from kpodx.modeling.generation import answer_questions
-from kpodx.modeling.loading import load_with_tokenizer
 from kpodx.runtime import SilentProgress
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-STUDENT = shipped("recipes") / "quickstart-student"
-"""It answers stories of a single step."""
 COUNT, TOKENS = 12, 64
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quickstart's starting student as a package; read it, never write into it."""
-    folder = tmp_path_factory.mktemp("package")
-    export(STUDENT, folder / "out", "onnx", "f32", "q8")
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def examination() -> Examination:
-    """Stories of a single step, and what the student says to them."""
-    stories = {"train": COUNT, "validation": 0, "test": 0, "min_steps": 1, "max_steps": 1, "level": "basic"}
-    config = DatasetConfig.model_validate({"format": "embedded", "embedded": stories})
-    questions = build_questions(config)[0]
-    model, tokenizer = load_with_tokenizer(str(STUDENT))
-    said = answer_questions(model, tokenizer, questions, max_new_tokens=TOKENS, batch_size=COUNT)
-    assert all(prediction.correct for prediction in said)
-    return Examination(questions, said, "single steps", 0.02, 0.95, 3)
 
 
 def device(**settings: Any) -> Device:
@@ -62,6 +35,9 @@ def test_an_exact_package_has_no_flip_and_few_questions_decide_nothing(
     assert (exact["verdict"]["word"], exact["verdict"]["gained"], exact["verdict"]["lost"]) == ("undecided", 0, 0)
     assert exact["verdict"]["more_questions"] > 100
     assert document["student"]["accuracy"] == exact["accuracy"]["accuracy"]
+    assert exact["accuracy"]["by_kind"]["number"] == {
+        name: exact["accuracy"][name] for name in ("accuracy", "low", "high", "n")
+    }
     for model in (exact, small):
         cost = model["cost"]
         assert cost["answers"] == 3
@@ -77,14 +53,15 @@ def test_answers_are_kept_and_only_missing_ones_are_asked(
     package: Path, examination: Examination, tmp_path: Path
 ) -> None:
     evaluate_package(package, tmp_path, examination, device(), SilentProgress(), ["f32"])
-    (answers,) = tmp_path.glob("answers-f32-*.jsonl")
-    lines = answers.read_bytes().splitlines(keepends=True)
-    assert len(lines) == COUNT
-    first = json.loads(lines[0]) | {"output": "kept from before"}
+    results = tmp_path / "results.jsonl"
+    lines = results.read_bytes().splitlines(keepends=True)
+    assert [json.loads(line)["part"] for line in lines] == ["bundle", *["answer"] * COUNT, "answers", "cost"]
+    first = json.loads(lines[1]) | {"output": "kept from before"}
     # Killed in the middle of the third answer.
-    answers.write_bytes(json.dumps(first).encode() + b"\n" + lines[1] + lines[2][:20])
+    results.write_bytes(lines[0] + json.dumps(first).encode() + b"\n" + lines[2] + lines[3][:20])
     document = evaluate_package(package, tmp_path, examination, device(), SilentProgress(), ["f32"])
-    again = [json.loads(line) for line in answers.read_text().splitlines()]
+    again = [json.loads(line) for line in results.read_text().splitlines()]
+    again = [record for record in again if record["part"] == "answer"]
     assert [record["id"] for record in again] == [question.id for question in examination.questions]
     assert again[0]["output"] == "kept from before"
     assert document["models"][0]["verdict"]["questions"] == COUNT
@@ -106,8 +83,6 @@ def test_a_ruined_package_is_lost(package: Path, examination: Examination, tmp_p
     manifest = read_json(ruined / "package.json")
     with pytest.raises(DataError, match="is not the file that was exported"):
         load_package(ruined)
-    from kpodx.artifacts import hash_path
-
     manifest["files"]["onnx/decoder_model_merged.onnx"]["sha256"] = hash_path(path)
     write_json(ruined / "package.json", manifest)
     document = evaluate_package(ruined, tmp_path / "out", examination, device(), SilentProgress(), ["f32"])
@@ -133,12 +108,20 @@ def test_kept_answers_do_not_hide_that_memory_is_too_little(
     assert (again["models"][0]["ending"], again["models"][0]["verdict"]) == ("over memory", None)
 
 
-def test_a_program_that_fails_is_told(package: Path, examination: Examination, tmp_path: Path) -> None:
-    questions = tmp_path / "questions.jsonl"
-    write_jsonl(questions, [{"id": "1", "question": "How?"}])
-    outcome = run_package(package, "onnx/none.onnx", questions, tmp_path / "answers.jsonl", device(), 1)
-    assert outcome.ending == "failed"
-    assert "none.onnx" in outcome.error
+def test_a_model_that_fails_is_told_and_the_others_go_on(
+    package: Path, examination: Examination, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(package, broken)
+    path = broken / "onnx" / "decoder_model_merged.onnx"
+    path.write_bytes(path.read_bytes()[:1000])
+    manifest = read_json(broken / "package.json")
+    manifest["files"]["onnx/decoder_model_merged.onnx"]["sha256"] = hash_path(path)
+    write_json(broken / "package.json", manifest)
+    document = evaluate_package(broken, tmp_path / "out", examination, device(), SilentProgress())
+    failed, fine = document["models"]
+    assert (failed["ending"], failed["verdict"], fine["ending"]) == ("failed", None, "finished")
+    assert "onnxruntime cannot load" in failed["error"]
 
 
 def test_what_is_no_package_is_refused(package: Path, tmp_path: Path) -> None:
