@@ -22,10 +22,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
-demo: install  ## distil the quickstart recipe to a student, show its accuracy, export it and ask it a question
+demo: install  ## distil the quickstart recipe, export the student, evaluate its packages, write a report, ask a question
+	$(eval BEGUN := $(shell date +%s))
 	$(BIN)/kpodx distill recipes/quickstart.toml
-	test -d runs/quickstart/export/onnx || $(BIN)/kpodx export runs/quickstart --format onnx --quant q8 --quant q4
+	test -d runs/quickstart/export/onnx || $(BIN)/kpodx export runs/quickstart --format onnx --quant int8 --quant q8
+	test -d runs/quickstart/export/gguf || ! $(BIN)/python -c "import llama_cpp" \
+	  || $(BIN)/kpodx export runs/quickstart --format gguf --quant Q8_0 --quant Q4_K_M
+	# 3 says that accuracy is lost, which the demo shows, too.
+	for package in runs/quickstart/export/*; do $(BIN)/kpodx evaluate $$package || test $$? -eq 3; done
+	$(BIN)/kpodx report runs/quickstart
 	$(BIN)/kpodx ask --package runs/quickstart/export/onnx "Tom has 3 apples. He buys 4 more apples. Then he eats 2. How many apples does Tom have?"
+	@echo "the demo took $$(( $$(date +%s) - $(BEGUN) )) seconds, installation not counted"
 
 compare: install  ## train answer-only, std-cot and kpod alike, three seeds each, and print them side by side
 	$(BIN)/python benchmarks/compare_methods.py --runs runs/compare
