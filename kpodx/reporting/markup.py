@@ -14,7 +14,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def tag(name: str, *children: object, **attributes: object) -> Markup:
+def tag(name: str, /, *children: object, **attributes: object) -> Markup:
     """One element; children that are no `Markup` are escaped, None is left out, lists are taken one by one.
 
     Attributes: `class_` is class, `stroke_width` is stroke-width; None and False are left out.
