@@ -13,8 +13,8 @@ from kpodx.reporting.axes import Axis
 from kpodx.reporting.markup import Markup, tag
 
 WIDTH = 360.0
-LETTER = 6.3
-"""Width of a letter, about."""
+LETTER = 6.9
+"""Width of a letter in most fonts, at most."""
 
 Mark = Literal["circle", "square", "diamond", "none"]
 
@@ -277,18 +277,50 @@ def spread_labels(wanted: Sequence[float], low: float, high: float, gap: float =
     return places
 
 
+@dataclass(frozen=True)
+class Box:
+    """Where words stand: from `left`, `width` wide, on the line `base`."""
+
+    left: float
+    base: float
+    width: float
+
+    @staticmethod
+    def of(left: float, base: float, words: str) -> Box:
+        """The box of words."""
+        return Box(left, base, len(words) * LETTER)
+
+    def overlaps(self, other: Box) -> bool:
+        """Whether the two would be written over each other."""
+        beside = self.left + self.width < other.left or other.left + other.width < self.left
+        return not beside and abs(self.base - other.base) < 14.0
+
+
+def first_free(wanted: Sequence[Box], taken: Sequence[Box]) -> Box:
+    """The first box that overlaps none that is taken; the last one where all do."""
+    return next((box for box in wanted if not any(box.overlaps(other) for other in taken)), wanted[-1])
+
+
 def scatter_chart(
     name: str, title: str, description: str, points: Sequence[tuple[str, float, float, int, Mark]], x: Axis, y: Axis
 ) -> Markup:
-    """Named points: (words, x, y, colour, mark); words stand beside their point, on the side where there is room."""
+    """Named points: (words, x, y, colour, mark); words stand beside, below or above their point, where there is room."""
     left, right, top, bottom = _frame(y, 230.0)
     places = [(left + x.share(a) * (right - left), bottom - y.share(b) * (bottom - top)) for _, a, b, _, _ in points]
-    heights = spread_labels([place[1] for place in places], top + 4, bottom - 4)
+    taken = [Box(at - 5, level + 4, 10.0) for at, level in places]
     drawn: list[object] = [upward(y, left, right, top, bottom), across(x, left, right, top, bottom)]
-    for (words, _, _, colour, mark), (at, level), height in zip(points, places, heights, strict=True):
-        fits = at + 10 + len(words) * LETTER < WIDTH
-        anchor, beside = ("start", at + 9) if fits else ("end", at - 9)
-        if abs(height - level) > 6:
-            drawn.append(line(at, level, beside, height, "leader"))
-        drawn += [mark_at(at, level, mark, colour), text(beside, height + 4, words, anchor=anchor, class_="halo")]
-    return svg(name, bottom + 42, title, description, drawn)
+    words_drawn: list[object] = []
+    for (words, _, _, colour, mark), (at, level) in zip(points, places, strict=True):
+        wide = len(words) * LETTER
+        middle = min(max(at - wide / 2, left), WIDTH - wide)
+        rows = [level + 4 + sign * 18.0 * row for row in range(1, 2 + len(points)) for sign in (1, -1)]
+        beside = [Box(at + 10, level + 4, wide)] if at + 10 + wide < WIDTH else []
+        before = [Box(at - 10 - wide, level + 4, wide)] if at - 10 - wide > left else []
+        above_or_below = [Box(middle, base, wide) for base in rows if top < base < bottom]
+        box = first_free([*beside, *before, *above_or_below], taken)
+        taken.append(box)
+        if abs(box.base - 4 - level) > 20:
+            drawn.append(line(at, level, middle + wide / 2, box.base - 4, "leader"))
+        drawn.append(mark_at(at, level, mark, colour))
+        words_drawn.append(text(box.left, box.base, words, class_="halo"))
+    return svg(name, bottom + 42, title, description, drawn, words_drawn)

@@ -1,4 +1,4 @@
-"""An easy, a middling and a hard rationale: their tokens' weights, their steps' difficulties, and what was given when."""
+"""An easy, a middle and a hard rationale: their tokens' weights, their steps' difficulties, and what was given when."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kpodx.runs import Run
 from kpodx.schema import Rationale, Schedule, StepDifficulties
 from kpodx.text.steps import step_bounds
 
-PLACES = {"easy": 0.1, "middling": 0.5, "hard": 0.9}
+PLACES = {"easy": 0.1, "middle": 0.5, "hard": 0.9}
 """What is shown, and where it stands among all rationales in the order of their difficulty."""
 
 

@@ -64,7 +64,7 @@ def _difficulty(summary: Mapping[str, Any]) -> list[str]:
 
 def _curriculum(summary: Mapping[str, Any]) -> list[str]:
     return _figures(
-        summary, ("strategy", "{}"), ("num_steps", "{} steps"), ("full_stage", "everything released by stage {}")
+        summary, ("strategy", "{}"), ("num_steps", "{} steps"), ("full_stage", "the whole budget from stage {}")
     )
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 VOID = frozenset({"meta", "br"})
+LONG = 48
+"""Letters from which a cell breaks its lines."""
+_FIGURE = re.compile(r"–|[-+]?[\d.,]+(e-?\d+)?( %)?( \[[-+\d., ]+\])?( / \d+)?")
 
 
 class Markup(str):
@@ -49,19 +53,23 @@ def _short(value: object) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str | None = None) -> Markup:
-    """A table that scrolls in its own box; the first cell of a row is its heading."""
-    head = tag("thead", tag("tr", [tag("th", name, scope="col") for name in columns]))
-    body = tag(
-        "tbody",
-        [tag("tr", tag("th", row[0], scope="row"), [tag("td", cell) for cell in row[1:]]) for row in rows],
-    )
-    words = tag("caption", caption) if caption else None
+    """A table that scrolls in its own box, its caption above; the first cell of a row is its heading, figures stand to the right."""
+    lines = [list(row) for row in rows]
+    classes = ["num" if _is_numeric([line[place] for line in lines]) else None for place in range(len(columns))]
+    heads = [tag("th", name, scope="col", class_=kind) for name, kind in zip(columns, classes, strict=True)]
+    body = [
+        tag("tr", tag("th", line[0], scope="row"), [_cell(*pair) for pair in zip(line[1:], classes[1:], strict=True)])
+        for line in lines
+    ]
+    drawn = tag("table", tag("thead", tag("tr", heads)), tag("tbody", body))
     # A box that scrolls must be reached by keyboard, too.
-    return tag(
-        "div",
-        tag("table", words, head, body),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_label=caption or columns[0],
-    )
+    box = tag("div", drawn, class_="scroll", tabindex="0", role="region", aria_label=caption or columns[0])
+    return join([tag("p", caption, class_="caption") if caption else None, box])
+
+
+def _is_numeric(cells: Sequence[object]) -> bool:
+    return bool(cells) and all(_FIGURE.fullmatch(str(cell)) for cell in cells)
+
+
+def _cell(value: object, kind: str | None) -> Markup:
+    return tag("td", value, class_=kind or ("long" if len(str(value)) > LONG else None))

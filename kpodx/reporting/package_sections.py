@@ -16,8 +16,8 @@ LOOKS: dict[str, tuple[int, Mark]] = {"held": (3, "circle"), "undecided": (2, "d
 """Colour and mark of each verdict."""
 LONGEST_NAME = 26
 COLUMNS = (
-    "model", "verdict", "accuracy", "difference, points", "lost / gained", "McNemar p", "files, MiB", "peak, MiB", "tokens/s",
-    "first token, ms", "answer, ms", "answer, 95th percentile",
+    "model", "verdict", "accuracy", "difference, points", "lost / gained", "McNemar p", "would decide", "files, MiB", "peak, MiB",
+    "tokens/s", "first token, ms", "answer, ms", "answer, 95th percentile",
 )  # fmt: skip
 BUDGETS = {
     "memory_mib": "peak memory, MiB (at most)",
@@ -46,7 +46,7 @@ def packages_section(packages: Sequence[Mapping[str, Any]]) -> Markup:
         table(
             COLUMNS,
             [_row(name, model) for name, _, model in models],
-            "Every model of every package; times are medians",
+            "Every model of every package. Times are medians; would decide: about so many more questions, if answers went on as they did",
         ),
         [_package(package) for package in packages],
     )
@@ -70,25 +70,25 @@ def _verdict_words(package: Mapping[str, Any]) -> Markup:
     )
 
 
-def _verdict(word: str, more: str = "") -> Markup:
+def _verdict(word: str) -> Markup:
     colour, _ = LOOKS.get(word, (1, "circle"))
-    return tag("span", word + more, class_=f"verdict c{colour}")
+    return tag("span", word, class_=f"verdict c{colour}")
 
 
 def _row(name: str, model: Model) -> list[object]:
     verdict, speed = model["verdict"], model["speed"] or {}
     shown: list[object] = [name]
     if verdict:
-        more = verdict["more_questions"]
         shown += [
-            _verdict(verdict["word"], f", about {count(more)} more questions" if more else ""),
+            _verdict(verdict["word"]),
             with_interval(model["accuracy"]),
             _difference(verdict),
             f"{verdict['lost']} / {verdict['gained']}",
             figure_of(verdict["p_value"]),
+            count(verdict["more_questions"]),
         ]
     else:
-        shown += [model["state"], *[NONE] * 4]
+        shown += [model["state"], *[NONE] * 5]
     middle = {key: (speed.get(key) or {}).get("p50") for key in ("tokens_per_second", "first_token_ms", "answer_ms")}
     times = [*middle.values(), (speed.get("answer_ms") or {}).get("p95")]
     return [*shown, figure_of(model["size_mib"]), figure_of(model.get("peak_mib")), *map(figure_of, times)]
@@ -112,7 +112,10 @@ def _files(rows: Sequence[Row]) -> list[str]:
 def _scatter(rows: Sequence[Row]) -> Markup:
     timed = [row for row in rows if row[2]["speed"]]
     machines = {_machine(package) for _, package, _ in timed}
-    says = "Size of the files and speed of an answer; the words are accuracy and verdict. Upper left is small and fast, lower right big and slow."
+    says = (
+        "Size of the files and speed of an answer; the words are accuracy and verdict. "
+        "Upper left is small and fast, lower right big and slow."
+    )
     if len(machines) > 1:
         says += " Speeds were measured on different machines or with different threads: compare sizes only."
     marks = []
@@ -145,8 +148,8 @@ def _scatter(rows: Sequence[Row]) -> Markup:
 def _differences(rows: Sequence[Row]) -> Markup:
     margins = sorted({package["margin"] for _, package, _ in rows})
     says = (
-        "Accuracy of the package less the student's on the same questions, with Tango's score interval. Dashed lines: no difference, and the "
-        "margin. Held means that the whole whisker is right of the margin."
+        "Accuracy of the package less the student's on the same questions, with Tango's score interval. Dashed lines: no difference, and "
+        "the margin. Held means that the whole whisker is right of the margin."
     )
     intervals = []
     for name, _, model in rows:

@@ -10,8 +10,8 @@ from kpodx.reporting.markup import Markup, join, table, tag
 from kpodx.reporting.package_sections import packages_section
 from kpodx.reporting.rationale_sections import difficulty_section, examples_section, weights_section
 from kpodx.reporting.training_sections import accuracy_section, schedule_section, training_section
-from kpodx.reporting.words import count, facts, section, share, with_interval
-from kpodx.text.figures import show_seconds
+from kpodx.reporting.words import count, facts, figure_of, section, share
+from kpodx.text.figures import percent, show_seconds
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 TITLES = {
@@ -77,7 +77,8 @@ def _tiles(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     split = next((name for name in ("test", "validation") if name in splits), None)
     if split:
         found = splits[split]
-        yield share(found["accuracy"]), f"of {count(found['n'])} {split} questions right: {with_interval(found)}"
+        ends = f" (interval {percent(found['low'])} to {percent(found['high'])} %)" if "low" in found else ""
+        yield share(found["accuracy"]), f"of {count(found['n'])} {split} questions right{ends}"
     kept = (document.get("data") or {}).get("rationales") or {}
     if kept.get("kept") is not None:
         yield count(kept["kept"]), f"rationales kept of {count(kept.get('completions'))} that the teacher wrote"
@@ -86,8 +87,8 @@ def _tiles(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     judged = [model for model in models if model["verdict"]]
     if judged:
         small = min((model["size_mib"] for model in held), default=None)
-        least = f"; the smallest of them has {small:.3g} MiB" if small is not None else ""
-        yield f"{len(held)} of {len(judged)}", f"evaluated packages proved to hold the student's accuracy{least}"
+        least = f"; the smallest of them takes {figure_of(small)} MiB" if small is not None else ""
+        yield f"{len(held)} of {len(judged)}", f"evaluated model files held the student's accuracy{least}"
     seconds = [phase["seconds"] for phase in document["provenance"]["phases"] if phase["seconds"] is not None]
     if seconds:
         yield show_seconds(sum(seconds)), "for all finished phases together"
@@ -139,7 +140,7 @@ def data_section(part: Mapping[str, Any]) -> Markup:
             ("kept", count(kept.get("kept"))),
             *rejected,
         ]
-        shown.append(table(("rationales", "how many"), told, "Rationales: kept, and rejected by reason"))
+        shown.append(table(("rationales", "how many"), told, "Rationales"))
     return section(*TITLES["data"], tag("div", shown, class_="figures"))
 
 

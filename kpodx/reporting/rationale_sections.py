@@ -7,7 +7,7 @@ from typing import Any
 
 from kpodx.reporting.axes import linear_axis
 from kpodx.reporting.charts import Interval, Point, Series, bar_chart, histogram, interval_chart, line_chart
-from kpodx.reporting.markup import Markup, table, tag
+from kpodx.reporting.markup import Markup, join, table, tag
 from kpodx.reporting.words import count, figure, figure_of, section, share, source
 
 SHADES = 8
@@ -45,9 +45,7 @@ def legend(scale: Mapping[str, float]) -> Markup:
     ramp = tag("span", [tag("span", class_=f"w{shade}") for shade in range(SHADES)], class_="ramp")
     return tag(
         "p",
-        tag("span", f"weight {scale['least']:.2f}"),
-        ramp,
-        tag("span", f"{scale['greatest']:.2f}"),
+        tag("span", f"weight {scale['least']:.2f} ", ramp, f" {scale['greatest']:.2f}", class_="together"),
         tag(
             "span",
             tag("b", "bold and underlined"),
@@ -65,7 +63,7 @@ def _example(example: Mapping[str, Any], scale: Mapping[str, float] | None) -> M
         tag("h3", f"{example['place'].capitalize()}: ", tag("code", example["question_id"]), told),
         tag("p", example["question"], class_="question"),
         tag("ol", [_step(step, scale) for step in example["steps"]], class_="steps"),
-        tag("p", f"Answer: {example['answer']}. Written by {example['teacher']}.", class_="quiet"),
+        tag("p", f"Answer: {example['answer']}. Teacher: {example['teacher']}.", class_="quiet"),
         class_="example",
     )
 
@@ -74,28 +72,39 @@ def _step(step: Mapping[str, Any], scale: Mapping[str, float] | None) -> Markup:
     said = []
     if step["difficulty"] is not None:
         said.append(f"difficulty {figure_of(step['difficulty'])}")
-    if step["written_from_stage"] is not None:
-        first = step["written_from_stage"] + 1
+    given = step["written_from_stage"]
+    if given is not None:
         said.append(
-            "written by the student from the first epoch on"
-            if first == 1
-            else f"given until epoch {first - 1}, then written by the student"
+            f"given until epoch {given}, then written by the student"
+            if given
+            else "written by the student from the first epoch on"
         )
-    pieces = [paint(piece, scale) for piece in step["pieces"]]
-    return tag(
-        "li", tag("span", pieces, class_="tokens"), tag("span", " · ".join(said), class_="source") if said else None
-    )
+    pieces = [paint(piece, scale) for piece in trim(step["pieces"])]
+    told = tag("span", " · ".join(said), class_="source") if said else None
+    return tag("li", tag("span", pieces, class_="tokens"), told)
+
+
+def trim(pieces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Pieces of a step without the white space around it, which the list has already."""
+    shown = [dict(piece) for piece in pieces]
+    for end, strip in ((0, str.lstrip), (-1, str.rstrip)):
+        while shown and not (kept := strip(shown[end]["text"])):
+            shown.pop(end)
+        if shown:
+            shown[end]["text"] = kept
+    return shown
 
 
 def paint(piece: Mapping[str, Any], scale: Mapping[str, float] | None) -> Markup:
-    """A piece of text in the colour of its weight; bold and underlined in the upper quarter."""
-    weight = piece["weight"]
-    if weight is None or scale is None:
-        return tag("span", piece["text"])
+    """A piece of text in the colour of its weight, but not the space before it; bold and underlined in the upper quarter."""
+    text, weight = piece["text"], piece["weight"]
+    word = text.lstrip()
+    if weight is None or scale is None or not word:
+        return join([text])
     width = scale["greatest"] - scale["least"]
     shade = min(SHADES - 1, int(SHADES * (weight - scale["least"]) / width)) if width > 0 else 0
     name = "b" if weight >= scale["upper_quarter"] else "span"
-    return tag(name, piece["text"], class_=f"w{shade}", title=f"{weight:.2f}")
+    return join([text[: len(text) - len(word)], tag(name, word, class_=f"w{shade}", title=f"{weight:.2f}")])
 
 
 def weights_section(part: Mapping[str, Any], folder: str) -> Markup:

@@ -31,8 +31,8 @@ def schedule_section(part: Mapping[str, Any], folder: str) -> Markup:
 def _stages(stages: Sequence[Mapping[str, Any]], folder: str) -> Markup:
     x = _whole_axis("stage", len(stages) - 1)
     says = (
-        "Share of all difficulty that the student writes itself, as the budget planned it and as the schedule reached it, and the share "
-        "of all steps that it is given."
+        "Share of all difficulty that the student writes itself, as the budget planned it and as the schedule did it, and the share of "
+        "all steps that it is given."
     )
     series = [
         Series("planned", [Point(row["stage"], row["planned"]) for row in stages], 2, "square", "dashed"),

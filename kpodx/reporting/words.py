@@ -40,20 +40,16 @@ def count(value: float | None) -> str:
 
 
 def figure_of(value: float | None, digits: int = 3) -> str:
-    """A number with so many digits that count.
+    """A number with so many digits that count; whole from a hundred on.
 
-    >>> figure_of(0.123456), figure_of(3711.065), figure_of(74.6), figure_of(None)
-    ('0.123', '3,711', '74.6', '–')
+    >>> figure_of(0.123456), figure_of(3711.065), figure_of(4.0), figure_of(384), figure_of(0), figure_of(None)
+    ('0.123', '3,711', '4.00', '384', '0', '–')
     """
     if value is None:
         return NONE
-    return (
-        f"{value:,.0f}"
-        if abs(value) >= 10**digits
-        else f"{value:.{digits}g}"
-        if abs(value) >= 1e-4 or not value
-        else f"{value:.1e}"
-    )
+    if value == 0 or isinstance(value, int) or abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    return f"{value:#.{digits}g}" if abs(value) >= 1e-4 else f"{value:.1e}"
 
 
 def figure(

@@ -117,7 +117,7 @@ def test_each_phase_says_what_it_found() -> None:
     trained = {"method": "kpod", "updates": 1200, "target_tokens": 12345, "best_validation_accuracy": 0.5}
     assert headline("distillation", trained) == "kpod · 1,200 updates · 12,345 target tokens · best validation 50.0 %"
     assert headline("distillation", {"method": "kpod", "best_validation_accuracy": None}) == "kpod"
-    assert headline("curriculum", {"strategy": "kpod", "full_stage": 3}) == "kpod · everything released by stage 3"
+    assert headline("curriculum", {"strategy": "kpod", "full_stage": 3}) == "kpod · the whole budget from stage 3"
     assert headline("evaluation", {"validation": None, "test": {"n": 3}}) == "test: 3 answered"
     found = {"kept": 1234, "completions": 1300, "rejected": {"wrong_answer": 66, "empty": 0}}
     assert headline("rationales", found) == "kept 1,234 of 1,300 · wrong answer 66"
