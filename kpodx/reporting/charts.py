@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kpodx.reporting.axes import Axis
+from kpodx.reporting.labels import LETTER, Box, first_free, spread_labels
 from kpodx.reporting.markup import Markup, tag
 
 WIDTH = 360.0
-LETTER = 6.9
-"""Width of a letter in most fonts, at most."""
 
 Mark = Literal["circle", "square", "diamond", "none"]
 
@@ -185,8 +184,10 @@ def interval_chart(
         top, y = 4 + height * number, 4 + height * number + 27
         low, at, high = (left + axis.share(value) * (right - left) for value in (row.low, row.value, row.high))
         drawn += [
-            text(left, top + 14, row.label, class_="halo"),
-            text(right, top + 14, row.text, anchor="end", class_="value halo"),
+            # Words stand on paper: lines that are looked up from below end under them.
+            tag("rect", x=0, y=top, width=WIDTH, height=19.0, class_="paper"),
+            text(left, top + 14, row.label),
+            text(right, top + 14, row.text, anchor="end", class_="value"),
             *whisker(low, y, high, y, row.colour),
             mark_at(at, y, row.mark, row.colour),
         ]
@@ -231,12 +232,12 @@ def line_chart(
         return left + x.share(point.x) * (right - left), bottom - height
 
     drawn: list[object] = [upward(y, left, right, top, bottom), across(x, left, right, top, bottom)]
+    taken: list[Box] = []
     for at, words in notes:
-        across_at = left + x.share(at) * (right - left)
-        drawn += [
-            line(across_at, top, across_at, bottom, "note"),
-            text(across_at + 3, top + 10, words, class_="tick halo"),
-        ]
+        here = left + x.share(at) * (right - left)
+        box = first_free([Box.of(here + 3, top + 11 + 15 * row, words) for row in range(len(notes))], taken)
+        taken.append(box)
+        drawn += [line(here, top, here, bottom, "note"), text(box.left, box.base, words, class_="tick halo")]
     for one in series:
         drawn.append(_drawn(one, [place(point) for point in one.points]))
         for point in one.points:
@@ -257,48 +258,6 @@ def _drawn(series: Series, places: Sequence[tuple[float, float]]) -> list[Markup
     joined = tag("path", d=path, class_=style) if series.line and len(places) > 1 else None
     mark: Mark = "circle" if series.mark == "none" and len(places) == 1 else series.mark
     return [joined, *(mark_at(x, y, mark, series.colour) for x, y in places)]
-
-
-def spread_labels(wanted: Sequence[float], low: float, high: float, gap: float = 15.0) -> list[float]:
-    """Places near the wanted ones that are `gap` apart, in the same order; all within [low, high] where there is room.
-
-    >>> spread_labels([10.0, 12.0, 50.0], 0.0, 100.0)
-    [10.0, 25.0, 50.0]
-    """
-    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
-    places = [0.0] * len(wanted)
-    last = low - gap
-    for index in order:
-        last = places[index] = max(wanted[index], last + gap)
-    limit = high
-    for index in reversed(order):
-        places[index] = min(places[index], limit)
-        limit = places[index] - gap
-    return places
-
-
-@dataclass(frozen=True)
-class Box:
-    """Where words stand: from `left`, `width` wide, on the line `base`."""
-
-    left: float
-    base: float
-    width: float
-
-    @staticmethod
-    def of(left: float, base: float, words: str) -> Box:
-        """The box of words."""
-        return Box(left, base, len(words) * LETTER)
-
-    def overlaps(self, other: Box) -> bool:
-        """Whether the two would be written over each other."""
-        beside = self.left + self.width < other.left or other.left + other.width < self.left
-        return not beside and abs(self.base - other.base) < 14.0
-
-
-def first_free(wanted: Sequence[Box], taken: Sequence[Box]) -> Box:
-    """The first box that overlaps none that is taken; the last one where all do."""
-    return next((box for box in wanted if not any(box.overlaps(other) for other in taken)), wanted[-1])
 
 
 def scatter_chart(

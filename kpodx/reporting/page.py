@@ -141,7 +141,7 @@ def data_section(part: Mapping[str, Any]) -> Markup:
             *rejected,
         ]
         shown.append(table(("rationales", "how many"), told, "Rationales"))
-    return section(*TITLES["data"], tag("div", shown, class_="figures"))
+    return section(*TITLES["data"], tag("div", [tag("div", drawn) for drawn in shown], class_="figures"))
 
 
 def provenance_section(part: Mapping[str, Any]) -> Markup:

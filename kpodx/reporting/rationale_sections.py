@@ -222,7 +222,7 @@ def difficulty_section(part: Mapping[str, Any], folder: str) -> Markup:
     """How hard the steps are for the student before it is trained."""
     file = f"{folder}/step_difficulties.safetensors"
     words = (
-        f"The difficulty of a step is the loss that the untrained student has on its tokens, in nats, weighed by what they matter. "
+        f"The difficulty of a step is the weighted mean loss, in nats, that the student has on its tokens before distillation. "
         f"{count(part['steps'])} steps of {count(part['rationales'])} rationales: mean {figure_of(part['mean'])}, "
         f"median {figure_of(part['median'])}."
     )
