@@ -269,5 +269,5 @@ def _by_group(rows: Sequence[Mapping[str, Any]], name: str, title: str, unit: st
 
 
 def _grouped(row: Mapping[str, Any], unit: str) -> str:
-    label = f"step {row['group']}" if unit == "step" else f"{row['group']} steps"
+    label = f"step {row['group']}" if unit == "step" else f"rationales of {row['group']} steps"
     return f"{label} · {count(row['n'])} steps"
