@@ -14,7 +14,6 @@ from kpodx.text.figures import percent
 
 LOOKS: dict[str, tuple[int, Mark]] = {"held": (3, "circle"), "undecided": (2, "diamond"), "lost": (4, "square")}
 """Colour and mark of each verdict."""
-LONGEST_NAME = 26
 COLUMNS = (
     "model", "verdict", "accuracy", "difference, points", "lost / gained", "McNemar p", "would decide", "files, MiB", "peak, MiB",
     "tokens/s", "first token, ms", "answer, ms", "answer, 95th percentile",
@@ -54,6 +53,15 @@ def packages_section(packages: Sequence[Mapping[str, Any]]) -> Markup:
 
 def _name(package: Mapping[str, Any], model: Model, packages: Sequence[Mapping[str, Any]]) -> str:
     return str(model["quantization"]) if len(packages) == 1 else f"{package['name']} {model['quantization']}"
+
+
+def shorten(name: str, most: int) -> str:
+    """A name of so many letters at most; its end, which tells the quantisation, is kept.
+
+    >>> shorten("raspberry-pi-5 Q4_K_M", 18), shorten("q4", 18)
+    ('raspberr…-5 Q4_K_M', 'q4')
+    """
+    return name if len(name) <= most else f"{name[: most - 10]}…{name[-9:]}"
 
 
 def _verdict_words(package: Mapping[str, Any]) -> Markup:
@@ -121,8 +129,7 @@ def _scatter(rows: Sequence[Row]) -> Markup:
     marks = []
     for name, _, model in timed:
         colour, mark = LOOKS[model["verdict"]["word"]]
-        short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-        words = f"{short} · {share(model['accuracy']['accuracy'])} · {model['verdict']['word']}"
+        words = f"{shorten(name, 26)} · {share(model['accuracy']['accuracy'])} · {model['verdict']['word']}"
         marks.append((words, model["size_mib"], model["speed"]["tokens_per_second"]["p50"], colour, mark))
     x = log_axis("files, MiB (logarithmic)", [mark[1] for mark in marks])
     y = linear_axis("tokens a second", [mark[2] for mark in marks], lambda value: f"{value:,g}")
@@ -156,7 +163,9 @@ def _differences(rows: Sequence[Row]) -> Markup:
         verdict = model["verdict"]
         colour, mark = LOOKS[verdict["word"]]
         value, low, high = (100 * verdict[key] for key in ("difference", "low", "high"))
-        intervals.append(Interval(f"{name} · {verdict['word']}", value, low, high, _difference(verdict), colour, mark))
+        intervals.append(
+            Interval(f"{shorten(name, 18)} · {verdict['word']}", value, low, high, _difference(verdict), colour, mark)
+        )
     ends = [end for row in intervals for end in (row.low, row.high)]
     references = [0.0, *(-100 * margin for margin in margins)]
     axis = linear_axis("difference, percentage points", [*ends, *references], "{:+g}".format)
