@@ -212,6 +212,8 @@ def line_chart(
     x: Axis,
     y: Axis,
     notes: Sequence[tuple[float, str]] = (),
+    *,
+    notes_below: bool = False,
 ) -> Markup:
     """Series over a common axis, each named at its end.
 
@@ -223,6 +225,7 @@ def line_chart(
         x: the common axis.
         y: the axis of values.
         notes: (x, words) of upright lines.
+        notes_below: write them at the lower end, where the values are high.
     """
     named = [one.name for one in series if one.name]
     left, right, top, bottom = _frame(y, 210.0, max((len(words) for words in named), default=0) * LETTER + 14)
@@ -235,7 +238,8 @@ def line_chart(
     taken: list[Box] = []
     for at, words in notes:
         here = left + x.share(at) * (right - left)
-        box = first_free([Box.of(here + 3, top + 11 + 15 * row, words) for row in range(len(notes))], taken)
+        bases = [bottom - 6 - 15.0 * row if notes_below else top + 11 + 15.0 * row for row in range(len(notes))]
+        box = first_free([Box.of(here + 3, base, words) for base in bases], taken)
         taken.append(box)
         drawn += [line(here, top, here, bottom, "note"), text(box.left, box.base, words, class_="tick halo")]
     for one in series:

@@ -88,7 +88,7 @@ def describe_training(run: Run) -> dict[str, Any]:
         "updates_per_epoch": per_epoch,
         "losses": thin([{"update": entry["step"], "loss": entry["loss"]} for entry in losses]),
         "validation": validation,
-        "epochs": _epochs(losses, validation, per_epoch, _given(run)),
+        "epochs": _epochs(losses, validation, per_epoch, _stages(run)),
     }
 
 
@@ -113,9 +113,9 @@ def _epochs(
     losses: Sequence[Mapping[str, Any]],
     validation: Sequence[Mapping[str, Any]],
     per_epoch: int | None,
-    given: Sequence[float] | None,
+    stages: Sequence[tuple[float, float]] | None,
 ) -> list[dict[str, Any]]:
-    """One record an epoch that ended or began; after the planned stages nothing is given."""
+    """One record an epoch that ended or began; after the planned stages nothing is given and all is written."""
     if not per_epoch:
         return []
     last = max(entry["step"] for entry in losses) if losses else 0
@@ -124,11 +124,13 @@ def _epochs(
     rows = []
     for stage in range(number):
         mine = [entry["loss"] for entry in losses if stage * per_epoch < entry["step"] <= (stage + 1) * per_epoch]
+        given, written = (None, None) if stages is None else stages[stage] if stage < len(stages) else (0.0, 1.0)
         rows.append(
             {
                 "epoch": stage + 1,
                 "stage": stage,
-                "given_share": None if given is None else given[stage] if stage < len(given) else 0.0,
+                "given_share": given,
+                "written_share": written,
                 "mean_loss": sum(mine) / len(mine) if mine else None,
                 "validation_accuracy": accuracy.get(stage + 1),
             }
@@ -136,12 +138,13 @@ def _epochs(
     return rows
 
 
-def _given(run: Run) -> list[float] | None:
-    """Share of steps given by stage; None where the student was not trained on a schedule."""
+def _stages(run: Run) -> list[tuple[float, float]] | None:
+    """Of each stage the share of steps given and of difficulty written; None where the student was not trained on a schedule."""
     if not {"curriculum", "difficulty"} <= run.manifest["phases"].keys():
         return None
-    offsets = load_step_difficulties(run.folder("difficulty")).offsets
-    return given_shares(load_schedule(run.folder("curriculum")), int(offsets[-1]))
+    schedule = load_schedule(run.folder("curriculum"))
+    num_steps = int(load_step_difficulties(run.folder("difficulty")).offsets[-1])
+    return list(zip(given_shares(schedule, num_steps), schedule.done.tolist(), strict=True))
 
 
 def _validation_questions(run: Run) -> int:

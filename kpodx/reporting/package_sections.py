@@ -16,7 +16,7 @@ LOOKS: dict[str, tuple[int, Mark]] = {"held": (3, "circle"), "undecided": (2, "d
 """Colour and mark of each verdict."""
 COLUMNS = (
     "model", "verdict", "accuracy", "difference, points", "lost / gained", "McNemar p", "would decide", "files, MiB", "peak, MiB",
-    "tokens/s", "first token, ms", "answer, ms", "answer, 95th percentile",
+    "tokens/s", "first token, ms", "answer, ms", "answer, 95th percentile", "start, s", "energy an answer, J",
 )  # fmt: skip
 BUDGETS = {
     "memory_mib": "peak memory, MiB (at most)",
@@ -99,7 +99,14 @@ def _row(name: str, model: Model) -> list[object]:
         shown += [model["state"], *[NONE] * 5]
     middle = {key: (speed.get(key) or {}).get("p50") for key in ("tokens_per_second", "first_token_ms", "answer_ms")}
     times = [*middle.values(), (speed.get("answer_ms") or {}).get("p95")]
-    return [*shown, figure_of(model["size_mib"]), figure_of(model.get("peak_mib")), *map(figure_of, times)]
+    cost = [
+        model["size_mib"],
+        model.get("peak_mib"),
+        *times,
+        model.get("start_seconds"),
+        model.get("energy_joules_per_answer"),
+    ]
+    return [*shown, *map(figure_of, cost)]
 
 
 def _difference(verdict: Mapping[str, Any]) -> str:
@@ -154,9 +161,10 @@ def _scatter(rows: Sequence[Row]) -> Markup:
 
 def _differences(rows: Sequence[Row]) -> Markup:
     margins = sorted({package["margin"] for _, package, _ in rows})
+    beyond = "; ".join(dict.fromkeys(f"{100 * (1 - package['confidence']):g} %" for _, package, _ in rows))
     says = (
-        "Accuracy of the package less the student's on the same questions, with Tango's score interval. Dashed lines: no difference, and "
-        "the margin. Held means that the whole whisker is right of the margin."
+        f"Accuracy of the package less the student's on the same questions, with Tango's score interval, {beyond} beyond each end. "
+        "Dashed lines: no difference, and the margin. Held means that the whole whisker is right of the margin."
     )
     intervals = []
     for name, _, model in rows:
@@ -232,6 +240,19 @@ def _more(package: Mapping[str, Any]) -> Iterator[Markup]:
     if budgets:
         yield table(("model", "budget", "allowed", "measured", "verdict"), budgets, "Budgets of the profile")
     yield from _by_steps(package)
+    lost = _lost_answers(models)
+    if lost:
+        yield tag("details", tag("summary", "Where answers were lost"), lost)
+
+
+def _lost_answers(models: Sequence[Model]) -> list[Markup]:
+    """At which step lost answers first went another way, and the first of them in words."""
+    counts = [
+        (model["quantization"], f"step {int(step) + 1}", count(number))
+        for model in models
+        for step, number in (model.get("first_wrong_step") or {}).items()
+        if number
+    ]
     flips = [
         (
             flip["question_id"],
@@ -243,10 +264,15 @@ def _more(package: Mapping[str, Any]) -> Iterator[Markup]:
         for model in models
         for flip in model["flips"]
     ]
+    shown = []
+    if counts:
+        shown.append(
+            table(("model", "step", "lost answers"), counts, "Where lost answers first differ from the student's")
+        )
     if flips:
         columns = ("question", "model", "step", "the student wrote", "the package wrote")
-        lost = table(columns, flips, "The first lost answers of each model, at the step where they part")
-        yield tag("details", tag("summary", "Where answers were lost"), lost)
+        shown.append(table(columns, flips, "The first lost answers of each model, at the step where they part"))
+    return shown
 
 
 def _by_steps(package: Mapping[str, Any]) -> Iterator[Markup]:

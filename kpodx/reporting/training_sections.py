@@ -11,6 +11,9 @@ from kpodx.reporting.markup import Markup, table, tag
 from kpodx.reporting.words import count, figure, figure_of, section, share, with_interval
 from kpodx.text.figures import percent, show_seconds
 
+FEW_EPOCHS = 12
+"""Up to so many, their table is open from the start."""
+
 
 def schedule_section(part: Mapping[str, Any], folder: str) -> Markup:
     """The schedule as it was planned, and as the solver could fill it."""
@@ -99,7 +102,7 @@ def training_section(part: Mapping[str, Any], full_stage: int | None, folder: st
 
 
 def _losses(losses: Sequence[Mapping[str, Any]], notes: Sequence[tuple[float, str]], folder: str) -> Markup:
-    says = "Training loss: the weighted negative log-likelihood of the targets, in nats a target token, averaged since the point before."
+    says = "The loss that is trained on, in nats a target token (weighted where the method does so), averaged since the point before."
     series = [Series("", [Point(entry["update"], entry["loss"]) for entry in losses], 1, "none")]
     x = linear_axis("update", [entry["update"] for entry in losses], lambda value: f"{value:,g}")
     y = linear_axis("loss, nats a token", [entry["loss"] for entry in losses])
@@ -126,6 +129,7 @@ def _validation(validation: Sequence[Mapping[str, Any]], notes: Sequence[tuple[f
             x,
             share_axis("questions answered rightly"),
             notes,
+            notes_below=True,
         ),
         "Validation accuracy",
         says,
@@ -140,6 +144,7 @@ def _epochs(epochs: Sequence[Mapping[str, Any]]) -> Markup:
         (
             str(row["epoch"]),
             share(row["given_share"]),
+            share(row["written_share"]),
             figure_of(row["mean_loss"]),
             share(row["validation_accuracy"]),
         )
@@ -147,8 +152,9 @@ def _epochs(epochs: Sequence[Mapping[str, Any]]) -> Markup:
     ]
     return tag(
         "details",
-        tag("summary", "Epoch by epoch"),
-        table(("epoch", "steps given", "mean loss", "validation accuracy"), rows),
+        tag("summary", "Epoch by epoch: what was done"),
+        table(("epoch", "steps given", "difficulty written", "mean of logged losses", "validation accuracy"), rows),
+        open="" if len(rows) <= FEW_EPOCHS else None,
     )
 
 

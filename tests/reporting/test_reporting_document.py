@@ -61,11 +61,12 @@ def test_training_by_epoch(whole: dict[str, Any]) -> None:
     part = whole["training"]
     assert part["updates_per_epoch"] == 10
     assert [
-        (row["stage"], row["given_share"], row["mean_loss"], row["validation_accuracy"]) for row in part["epochs"]
+        (row["stage"], row["given_share"], row["written_share"], row["mean_loss"], row["validation_accuracy"])
+        for row in part["epochs"]
     ] == [
-        (0, 0.8, 2.0, 0.25),
-        (1, 0.2, 0.5, 0.75),
-        (2, 0.0, 0.25, None),
+        (0, 0.8, 0.4, 2.0, 0.25),
+        (1, 0.2, 0.9, 0.5, 0.75),
+        (2, 0.0, 1.0, 0.25, None),
     ]
     first = part["validation"][0]
     assert (first["update"], first["n"], (first["low"], first["high"])) == (10, 4, wilson_interval(1, 4, 0.95))

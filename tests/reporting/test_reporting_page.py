@@ -153,6 +153,9 @@ def test_the_table_of_packages_is_the_documents(whole: tuple[dict[str, Any], Par
     budgets = page.tables["model", "budget", "allowed", "measured", "verdict"]
     assert budgets[-1] == ["q8", "peak memory, MiB (at most)", "100", "64.0", "held"]
     assert "not measured" in page.text
+    lost = page.tables["question", "model", "step", "the student wrote", "the package wrote"]
+    assert lost == [["q7", "q4", "1", "1 + 1 = 2.", "(it ended)"]]
+    assert page.tables["model", "step", "lost answers"] == [["q4", "step 1", "3"]]
 
 
 def test_nothing_can_run_or_be_fetched(whole: tuple[dict[str, Any], Parsed]) -> None:
