@@ -62,8 +62,8 @@ def linear_axis(
 
 
 def log_axis(label: str, values: Iterable[float]) -> Axis:
-    """A logarithmic axis that ends at 1, 2 or 5 times powers of ten around the values, which are above zero."""
-    found = [value for value in values if value > 0]
+    """A logarithmic axis that ends at 1, 2 or 5 times powers of ten around the values; those of zero stand at its beginning."""
+    found = [value for value in values if value > 0] or [1.0]
     low, high = min(found) / 1.15, max(found) * 1.15
     ladder = [
         factor * 10.0**power

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from kpodx.acceptance.evaluate import RESULT, read_result
+from kpodx.acceptance.verdict import Word
 from kpodx.artifacts import hash_path, read_json, read_jsonl
 from kpodx.errors import DataError
 from kpodx.export.manifest import PACKAGE
@@ -43,6 +45,8 @@ def describe_package(name: str, manifest: Path | None, result: Path | None, stud
         exported = read_json(manifest) if manifest else {}
         found = read_result(result) if result else {}
         evaluated = [_describe_model(model, result) for model in found.get("models", []) if result]
+        if found:
+            _check_numbers(found, "margin", "confidence", "least_questions")
         same_package = manifest is None or hash_path(manifest) == (found.get("package") or {}).get("sha256")
         names = {model["name"] for model in evaluated} if same_package else set()
         waiting = [_waiting(model) for model in exported.get("models", []) if model["name"] not in names]
@@ -82,7 +86,19 @@ def _waiting(model: Mapping[str, Any]) -> dict[str, Any]:
 def _describe_model(model: Mapping[str, Any], result: Path) -> dict[str, Any]:
     cost = model["cost"]
     verdict = model["verdict"]
+    if verdict:
+        _check_numbers(verdict, "difference", "low", "high", "gained", "lost", "p_value", "questions")
+        _check_numbers(model["accuracy"], "accuracy", "low", "high", "n")
+        if verdict["word"] not in get_args(Word):
+            raise ValueError(f"the verdict {verdict['word']!r}")
+    _check_numbers(cost, "size_mib", "peak_mib")
     speed = {name: cost[name] for name in ("tokens_per_second", "first_token_ms", "answer_ms") if name in cost}
+    for times in speed.values():
+        _check_numbers(times, "p50", "p95")
+    for row in model["budgets"]:
+        _check_numbers(row, "limit", *(["measured"] if row["measured"] is not None else []))
+        if row["held"] not in (True, False, None):
+            raise ValueError(f"held = {row['held']!r}")
     return {
         "name": model["name"],
         "quantization": model["quantization"],
@@ -100,6 +116,14 @@ def _describe_model(model: Mapping[str, Any], result: Path) -> dict[str, Any]:
         "flips": list(_flips(result.parent, model.get("answers"))),
         "budgets": model["budgets"],
     }
+
+
+def _check_numbers(record: Mapping[str, Any], *names: str) -> None:
+    """ValueError where one of the values is no finite number: a result may come from anybody."""
+    for name in names:
+        value = record[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name} = {value!r}")
 
 
 def _flips(folder: Path, answers: str | None) -> Iterator[dict[str, Any]]:

@@ -63,6 +63,7 @@ def test_equal_factors_are_equal_distances() -> None:
 
 
 def test_axes_of_nothing_much() -> None:
+    assert log_axis("MiB", [0.0]).share(0.0) == 0.0
     assert linear_axis("x", [0.0]).ticks[0] == 0.0
     assert linear_axis("x", [0.0]).high == 1.0
     assert share_axis("x").show(0.25) == "25 %"

@@ -200,6 +200,28 @@ def test_a_damaged_phase_and_a_damaged_result_are_told(tmp_path: Path) -> None:
         document_of(run)
 
 
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("verdict", "word", "<b>held"),
+        ("verdict", "low", float("nan")),
+        ("accuracy", "accuracy", "0.9"),
+        ("cost", "size_mib", None),
+        ("cost", "tokens_per_second", {"p50": True, "p95": 1.0}),
+        ("budgets", 0, {"budget": "size_mib", "limit": "1", "measured": 1.0, "held": True}),
+        ("budgets", 0, {"budget": "size_mib", "limit": 1, "measured": 1.0, "held": "yes"}),
+    ],
+)
+def test_a_result_that_somebody_changed_is_refused(tmp_path: Path, part: str, key: Any, value: object) -> None:
+    run = make_run(tmp_path / "run")
+    changed = model("q8", "held", 0, 0, 1.0, 5.0)
+    changed[part][key] = value
+    result = add_package(run)
+    result.write_text(json.dumps({**read_json(result), "models": [changed]}))
+    with pytest.raises(DataError, match="expected what kpodx writes"):
+        document_of(run)
+
+
 def test_the_choice_among_few_rationales_is_without_doubles() -> None:
     rationales = [Rationale(name, "q", "text", "1", "t") for name in "ba"]
     assert [(place, one.id) for place, one in choose(rationales, {"a": 1.0, "b": 1.0})] == [
