@@ -30,6 +30,7 @@ FLOORS: dict[str, int] = {
     "runs": 4,
     "phase_folders": 4,
     "acceptance": 4,
+    "reporting": 4,
     "fingerprints": 4,
     "launch": 4,
     "pipeline": 4,

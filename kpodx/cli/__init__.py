@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 import kpodx
-from kpodx.cli import ask, compare, distill, doctor, evaluate, export, rationales, recipes, show, status, validate
+from kpodx.cli import (
+    ask,
+    compare,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    rationales,
+    recipes,
+    report,
+    show,
+    status,
+    validate,
+)
 from kpodx.cli.terminal import print_error, set_up_logging, stderr_console
 from kpodx.errors import KpodxError
 
@@ -29,6 +42,7 @@ for _command in (
     status.status,
     compare.compare,
     show.show,
+    report.report,
     doctor.doctor,
 ):
     app.command()(_command)

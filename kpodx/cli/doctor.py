@@ -17,7 +17,6 @@ EXTRAS = {
     "gguf": ("gguf", "llama-cpp-python"),
     "openai": ("openai", "tenacity"),
     "serve": ("fastapi", "uvicorn"),
-    "report": ("matplotlib", "plotly"),
     "tracking": ("tensorboard",),
 }
 

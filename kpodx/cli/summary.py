@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kpodx.cli import terminal
+from kpodx.reporting.headlines import headline
 
 if TYPE_CHECKING:
     from kpodx.pipeline import PipelineResult
@@ -53,88 +54,3 @@ def by_steps(part: Mapping[str, Any]) -> str:
         share = value["accuracy"] if isinstance(value, Mapping) else value
         shown.append(f"{steps}: {terminal.percent(share)}")
     return "  ".join(shown) or "-"
-
-
-def headline(phase: str, summary: Mapping[str, Any]) -> str:
-    """What a phase found, in one line; the first plain figures of its summary where there is nothing better to say."""
-    find = _HEADLINES.get(phase)
-    known = find(summary) if find else []
-    plain = [
-        f"{key.replace('_', ' ')} {_short(value)}"
-        for key, value in summary.items()
-        if isinstance(value, int | float | str)
-    ]
-    return " · ".join(known or plain[:5])
-
-
-def _short(value: object) -> str:
-    """A figure for people: whole numbers in groups of three, others with four digits that count."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def _figures(summary: Mapping[str, Any], *formats: tuple[str, str]) -> list[str]:
-    """ "{}" of each format filled with the value of its key, for keys that have one."""
-    return [text.format(_short(summary[key])) for key, text in formats if summary.get(key) is not None]
-
-
-def _dataset(summary: Mapping[str, Any]) -> list[str]:
-    return [f"{count:,} {split}" for split, count in (summary.get("questions") or {}).items() if count]
-
-
-def _rationales(summary: Mapping[str, Any]) -> list[str]:
-    rejected = {reason.replace("_", " "): count for reason, count in (summary.get("rejected") or {}).items() if count}
-    return [
-        *filter(None, [" of ".join(_figures(summary, ("kept", "kept {}"), ("completions", "{}")))]),
-        *(f"{reason} {_short(count)}" for reason, count in rejected.items()),
-    ]
-
-
-def _weighting(summary: Mapping[str, Any]) -> list[str]:
-    kinds = {kind: value for kind, value in (summary.get("token_types") or {}).items() if isinstance(value, Mapping)}
-    ranked = sorted(kinds.items(), key=lambda item: -item[1]["mean"])
-    shown = [f"{kind.replace('_', ' ')} {value['mean']:.2f}" for kind, value in ranked]
-    separation = (summary.get("token_types") or {}).get("keypoints_over_function_words")
-    surely = [f"digits and operators over function words {separation:.2f}"] if separation is not None else []
-    return [*_figures(summary, ("mean_token_weight", "mean weight {}")), *shown, *surely]
-
-
-def _difficulty(summary: Mapping[str, Any]) -> list[str]:
-    formats = (
-        ("num_steps", "{} steps"),
-        ("steps_per_rationale", "{} a rationale"),
-        ("mean_step_difficulty", "mean {} nats"),
-    )
-    return _figures(summary, *formats)
-
-
-def _curriculum(summary: Mapping[str, Any]) -> list[str]:
-    return _figures(
-        summary, ("strategy", "{}"), ("num_steps", "{} steps"), ("full_stage", "everything released by stage {}")
-    )
-
-
-def _distillation(summary: Mapping[str, Any]) -> list[str]:
-    best = summary.get("best_validation_accuracy")
-    validation = [] if best is None else [f"best validation {terminal.percent(best)} %"]
-    return [
-        *_figures(summary, ("method", "{}"), ("updates", "{} updates"), ("target_tokens", "{} target tokens")),
-        *validation,
-    ]
-
-
-def _evaluation(summary: Mapping[str, Any]) -> list[str]:
-    parts = {split: summary.get(split) or {} for split in ("validation", "test")}
-    return [f"{split}: {part['n']:,} answered" for split, part in parts.items() if part]
-
-
-_HEADLINES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
-    "dataset": _dataset,
-    "rationales": _rationales,
-    "weighting": _weighting,
-    "difficulty": _difficulty,
-    "curriculum": _curriculum,
-    "distillation": _distillation,
-    "evaluation": _evaluation,
-}

@@ -13,9 +13,11 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kpodx.errors import KpodxError
+from kpodx.text.figures import percent as percent
+from kpodx.text.figures import show_seconds as show_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -173,18 +175,6 @@ def _new_bars(console: Console) -> Bars:
     )
 
 
-def show_seconds(seconds: float) -> str:
-    """A duration for people.
-
-    >>> show_seconds(0.21), show_seconds(75), show_seconds(7260)
-    ('0.2 s', '1 min 15 s', '2 h 01 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 @contextlib.contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM, which schedulers send, like Ctrl-C while the block runs."""
@@ -197,8 +187,3 @@ def terminate_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def percent(value: Any) -> str:
-    """A share as a percentage with one digit, "-" where there is none."""
-    return "-" if value is None else f"{100 * float(value):.1f}"

@@ -22,7 +22,6 @@ from kpodx.schema import Question, Rationale, Schedule, StepDifficulties
 logger = logging.getLogger(__name__)
 
 SCHEDULE_TABLE = "schedule.csv"
-STAGES = "stages.json"
 
 
 def run(context: PhaseContext) -> dict[str, object]:
@@ -169,7 +168,7 @@ def save_plan(
     question_ids: Sequence[str],
 ) -> None:
     """Write the schedule, the same as a table of one line a rationale, and the stages."""
-    artifacts.write_json(folder / STAGES, stages)
+    artifacts.write_json(folder / artifacts.STAGES, stages)
     with artifacts.atomic_open(folder / SCHEDULE_TABLE) as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["question_id", "rationale_id", "num_steps", *(f"stage_{t}" for t in range(len(plan.planned)))])

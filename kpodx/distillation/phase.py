@@ -35,7 +35,6 @@ from kpodx.runtime import PhaseContext, resolve_device, resolve_dtype, seed_ever
 from kpodx.schema import Question, Schedule, Split
 
 CHECKPOINTS = "checkpoints"
-LOG = "log.jsonl"
 SUMMARY = "summary.json"
 
 
@@ -156,7 +155,7 @@ def _save_student(
     if not trainer.is_world_process_zero():
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
-    artifacts.write_jsonl(context.output / LOG, trainer.state.log_history)
+    artifacts.write_jsonl(context.output / artifacts.TRAINING_LOG, trainer.state.log_history)
     folder = context.output / artifacts.STUDENT
     partial_folder = context.output / f"{artifacts.STUDENT}.partial"
     shutil.rmtree(partial_folder, ignore_errors=True)

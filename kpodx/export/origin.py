@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
-
 from kpodx.artifacts import read_json
+from kpodx.modeling.hub_cache import cached_file
 from kpodx.rationales.phase import SOURCE
 
 NOT_STATED = "not stated"
@@ -45,7 +44,7 @@ def run_origin(manifest: Mapping[str, Any], rationales: Path, summary: Mapping[s
     revision = manifest.get("revisions", {}).get(base)
     return {
         "base_model": {
-            "name": _public_name(base),
+            "name": public_name(base),
             "licence": model_licence(base),
             **({"revision": revision} if revision else {}),
         },
@@ -64,17 +63,14 @@ def _own_teacher_licence(teacher: str, data_format: str) -> str:
     return DATA_LICENCES.get(data_format, NOT_STATED) if teacher in ("gold", "embedded") else NOT_STATED
 
 
-def _public_name(model: str) -> str:
+def public_name(model: str) -> str:
     """A hub id as it is, of a local folder its last name."""
     return Path(model).name if Path(model).is_dir() or model.startswith("/") else model
 
 
 def model_licence(model: str) -> str:
     """The licence that a model's card names: in its folder, or in the hub's local cache; the network is not asked."""
-    card = Path(model) / "README.md"
-    if not card.is_file() and not Path(model).is_dir() and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model):
-        cached = try_to_load_from_cache(model, "README.md")
-        card = Path(cached) if isinstance(cached, str) else card
+    card = cached_file(model, "README.md") or Path(model) / "README.md"
     if not card.is_file():
         return NOT_STATED
     head = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)

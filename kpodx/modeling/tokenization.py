@@ -5,7 +5,6 @@ A text is tokenised **once** and its ids are cut: tokenising the pieces again wo
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kpodx.artifacts import hash_json
 from kpodx.errors import DataError, ModelError
 from kpodx.modeling.loading import Tokenizer
+from kpodx.modeling.token_spans import backend_hash, encode_texts, leading_space_of, token_spans
 from kpodx.schema import Question, Rationale, StepSpan, TokenWeights
 from kpodx.text.prompts import answer_sentence, student_prompt
 from kpodx.text.steps import split_steps
@@ -43,41 +42,24 @@ class TokenizedRationale:
 
 def tokenizer_hash(tokenizer: Tokenizer) -> str:
     """A hash of all that decides how the tokenizer cuts text: equal hashes, equal tokens."""
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    state.pop("padding", None)
-    state.pop("truncation", None)
-    return hash_json(state)
+    return backend_hash(tokenizer.backend_tokenizer)
 
 
 def leading_space(tokenizer: Tokenizer) -> str:
     """What to put before a text that continues another: " " for byte-level tokenizers, "" for those that add it themselves."""
-    first, second, both = (tokenizer(text, add_special_tokens=False).input_ids for text in ("a", "box", "a box"))
-    return "" if first + second == both else " "
+    return leading_space_of(tokenizer.backend_tokenizer)
 
 
 def encode_continuations(
     tokenizer: Tokenizer, texts: Sequence[str]
 ) -> list[tuple[tuple[int, ...], tuple[tuple[int, int], ...]]]:
-    """Token ids and character ranges (in the text as given) of texts that continue a prompt.
-
-    Returns:
-        For each text, ids [n] and (start, stop) pairs [n], clipped to the text, both without special tokens.
-    """
-    if not texts:
-        return []
-    lead = leading_space(tokenizer)
-    encoded = tokenizer([lead + text for text in texts], add_special_tokens=False, return_offsets_mapping=True)
-    shift = len(lead)
-    return [
-        (tuple(ids), tuple((max(a - shift, 0), max(b - shift, 0)) for a, b in offsets))
-        for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-    ]
+    """Token ids and character ranges (in the text as given) of texts that continue a prompt; see `encode_texts`."""
+    return encode_texts(tokenizer.backend_tokenizer, texts)
 
 
 def rationale_token_spans(tokenizer: Tokenizer, text: str) -> list[StepSpan]:
     """The character range of each token of a rationale, in order."""
-    [(_, offsets)] = encode_continuations(tokenizer, [text])
-    return [StepSpan(a, b) for a, b in offsets]
+    return token_spans(tokenizer.backend_tokenizer, text)
 
 
 def step_token_stops(steps: Sequence[StepSpan], offsets: Sequence[tuple[int, int]]) -> tuple[int, ...]:

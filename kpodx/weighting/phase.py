@@ -66,7 +66,7 @@ def run(context: PhaseContext) -> dict[str, object]:
     findings = report(readings)
     by_type = weights_by_type(weights, rationales, tokenizer)
     artifacts.write_json(
-        context.output / "findings.json", {"masks": findings, "token_types": by_type, "history": learner.history}
+        context.output / artifacts.FINDINGS, {"masks": findings, "token_types": by_type, "history": learner.history}
     )
     (context.output / CHECKPOINT).unlink(missing_ok=True)
     if not findings["beats_random"]:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fake_phases
@@ -26,9 +27,11 @@ from kpodx.artifacts import save_predictions, save_questions, save_rationales, s
 from kpodx.cli.compare import differing_settings, paired
 from kpodx.cli.distill import resume_command
 from kpodx.cli.doctor import EXTRAS
-from kpodx.cli.show import cut, find_question, paint
+from kpodx.cli.show import paint
 from kpodx.cli.summary import headline
 from kpodx.errors import BudgetSpentError, DataError, GateError, KpodxError, MissingDependencyError
+from kpodx.reporting.keypoints import cut
+from kpodx.reporting.questions import find_question
 from kpodx.runtime import PhaseContext
 from kpodx.schema import Prediction, Question, Rationale, Split, StepSpan, TokenWeights
 
@@ -114,7 +117,7 @@ def test_each_phase_says_what_it_found() -> None:
     trained = {"method": "kpod", "updates": 1200, "target_tokens": 12345, "best_validation_accuracy": 0.5}
     assert headline("distillation", trained) == "kpod · 1,200 updates · 12,345 target tokens · best validation 50.0 %"
     assert headline("distillation", {"method": "kpod", "best_validation_accuracy": None}) == "kpod"
-    assert headline("curriculum", {"strategy": "kpod", "full_stage": 3}) == "kpod · everything released by stage 3"
+    assert headline("curriculum", {"strategy": "kpod", "full_stage": 3}) == "kpod · the whole budget from stage 3"
     assert headline("evaluation", {"validation": None, "test": {"n": 3}}) == "test: 3 answered"
     found = {"kept": 1234, "completions": 1300, "rejected": {"wrong_answer": 66, "empty": 0}}
     assert headline("rationales", found) == "kept 1,234 of 1,300 · wrong answer 66"
@@ -434,11 +437,12 @@ def test_keypoints_are_bracketed_without_colour() -> None:
 
 
 def test_show_names_the_threshold(kpodx: Terminal) -> None:
-    from kpodx.cli import show as show_module
+    from kpodx.reporting import questions
 
     two_runs(kpodx)
     tokens = [{"text": "2+3", "weight": 0.9}, {"text": " = 5.", "weight": 0.1}]
-    kpodx.monkeypatch.setattr(show_module, "_token_weights", lambda *_: ([tokens], 0.75))
+    learnt = SimpleNamespace(upper_quarter=0.75, pieces=lambda _rationale: tokens)
+    kpodx.monkeypatch.setattr(questions, "read_keypoints", lambda _run: learnt)
     assert kpodx("show", "a") == 0
     assert "[2+3] = 5." in kpodx.out
     assert "token weight of at least 0.750" in kpodx.out

@@ -1,0 +1,1 @@
+"""Reporting: all that a run found, as one JSON document and as one page."""
