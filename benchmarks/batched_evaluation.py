@@ -51,7 +51,9 @@ def main() -> None:
     same = sum(alone == together for alone, together in zip(*answers.values(), strict=True))
     for batch_size, spent in seconds.items():
         print(f"{batch_size} at a time: {spent:.0f} s, {len(questions) / spent:.2f} answers a second")
-    print(f"{seconds[1] / seconds[arguments.batch_size]:.2f} times as fast; the same tokens in {same} of {len(questions)}")
+    print(
+        f"{seconds[1] / seconds[arguments.batch_size]:.2f} times as fast; the same tokens in {same} of {len(questions)}"
+    )
 
 
 def answer(questions: list[str], batch_size: int, arguments: argparse.Namespace) -> list[list[int]]:

@@ -254,7 +254,7 @@ def model(quantization: str, word: str, gained: int, lost: int, size: float, spe
             "more_questions": 1500 if word == "undecided" else None,
         },
         "first_wrong_step": {"0": lost},
-        "answers": f"answers-{quantization}-1.jsonl",
+        "flips": f"flips-{quantization}-1.jsonl",
     }
 
 

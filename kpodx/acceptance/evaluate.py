@@ -234,15 +234,15 @@ def _score_model(
     size = sum(int(entry["size"]) for entry in model_files(manifest, model["name"]).values())
     found: dict[str, Any] = {name: model[name] for name in ("name", "quantization", "files")}
     taken = results.ending("cost", model["cost_key"])
-    cost = summarize_cost(taken, size) if taken else None
-    found |= {"cost": cost, "budgets": budgets(manifest.get("profile") or {}, cost or {})}
+    cost = summarize_cost(taken, size)
+    found |= {"cost": cost, "budgets": budgets(manifest.get("profile") or {}, cost)}
     # Answers may all be kept from before: what the device allows now shows where the cost is taken.
     for ending in (results.ending("answers", model["answers_key"]), taken):
         if ending is not None and ending["ending"] != "finished":
             return found | {"ending": ending["ending"], "error": str(ending["error"]), "verdict": None}
     outputs = results.outputs(model["answers_key"])
     missing = [question.id for question in examination.questions if question.id not in outputs]
-    if missing or cost is None:
+    if missing or taken is None:
         left = (
             f"{len(missing)} of {len(examination.questions)} questions are not answered"
             if missing
@@ -262,7 +262,8 @@ def _score_model(
         "verdict": asdict(verdict),
         "first_wrong_step": _count_steps(flipped),
         "flips_by_steps": _count_flips(flipped, predictions),
-        "answers": f"predictions-{mark}.jsonl",
+        "predictions": f"predictions-{mark}.jsonl",
+        "flips": f"flips-{mark}.jsonl",
     }
 
 

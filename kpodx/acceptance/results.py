@@ -107,13 +107,23 @@ def _check_record(record: Mapping[str, Any]) -> None:
         raise ValueError(record["ending"])
 
 
-def summarize_cost(ending: Mapping[str, Any], size: int) -> dict[str, Any]:
+NOT_TAKEN: dict[str, Any] = {
+    "ending": "unfinished",
+    "error": "",
+    "peak_mib": None,
+    "energy_joules": None,
+    "times": [],
+}
+
+
+def summarize_cost(taken: Mapping[str, Any] | None, size: int) -> dict[str, Any]:
     """Times, memory and energy of answers one by one; the first of them warmed up and do not count.
 
     Args:
-        ending: a record of the part cost.
+        taken: a record of the part cost; None where there is none.
         size: bytes of the model's files.
     """
+    ending = taken or NOT_TAKEN
     times = ending["times"]
     counted = times[WARM_UP:] or times
     energy = ending["energy_joules"]

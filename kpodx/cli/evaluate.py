@@ -190,7 +190,7 @@ def _print(document: dict[str, Any], target: Path) -> None:
                 f"{verdict['lost']}/{verdict['gained']}",
                 f"{cost['first_token_ms']['p50']:.0f} / {cost['answer_ms']['p50']:.0f}",
                 f"{cost['tokens_per_second']['p50']:.0f}",
-                f"{cost['peak_mib']:.0f} / {cost['size_mib']:.1f}",
+                f"{'-' if cost['peak_mib'] is None else round(cost['peak_mib'])} / {cost['size_mib']:.1f}",
             )
         )
     columns = (

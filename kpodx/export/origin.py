@@ -41,7 +41,8 @@ def run_origin(manifest: Mapping[str, Any], rationales: Path, summary: Mapping[s
         or asked.get("licence")
         or _own_teacher_licence(asked["teacher"], data["format"]),
     }
-    revision = manifest.get("revisions", {}).get(base)
+    wanted = recipe["student"].get("revision") or "main"
+    revision = manifest.get("revisions", {}).get(f"{base}@{wanted}")
     return {
         "base_model": {
             "name": public_name(base),

@@ -22,11 +22,20 @@ def describe_packages(run: Run) -> list[dict[str, Any]]:
     """Every package in the run with its models, evaluated or not, in the order of their names."""
     manifests = {file.parent.name: file for file in sorted(run.path.glob(f"export/*/{PACKAGE}"))}
     results = {file.parent.name: file for file in sorted(run.path.glob(f"acceptance/*/{RESULT}"))}
+    by_hash = {hash_path(file): file for file in manifests.values()}
     student = (run.manifest["phases"].get("distillation") or {}).get("folder", "").rpartition("/")[2]
+    # One package may have several results: other questions, another device.
+    of = {name: by_hash.get(_package_hash(file)) or manifests.get(name) for name, file in results.items()}
+    alone = {name: file for name, file in manifests.items() if file not in of.values()}
     return [
-        describe_package(name, manifests.get(name), results.get(name), student)
-        for name in sorted(manifests.keys() | results.keys())
+        describe_package(name, of.get(name) or alone.get(name), results.get(name), student)
+        for name in sorted(of.keys() | alone.keys())
     ]
+
+
+def _package_hash(result: Path) -> str:
+    package = read_result(result).get("package")
+    return str(package.get("sha256")) if isinstance(package, dict) else ""
 
 
 def describe_package(name: str, manifest: Path | None, result: Path | None, student: str) -> dict[str, Any]:
@@ -91,7 +100,7 @@ def _describe_model(model: Mapping[str, Any], result: Path) -> dict[str, Any]:
         _check_numbers(model["accuracy"], "accuracy", "low", "high", "n")
         if verdict["word"] not in get_args(Word):
             raise ValueError(f"the verdict {verdict['word']!r}")
-    _check_numbers(cost, "size_mib", "peak_mib")
+    _check_numbers(cost, "size_mib", *(["peak_mib"] if cost["peak_mib"] is not None else []))
     speed = {name: cost[name] for name in ("tokens_per_second", "first_token_ms", "answer_ms") if name in cost}
     for times in speed.values():
         _check_numbers(times, "p50", "p95")
@@ -113,7 +122,7 @@ def _describe_model(model: Mapping[str, Any], result: Path) -> dict[str, Any]:
         "accuracy": model.get("accuracy"),
         "verdict": verdict,
         "first_wrong_step": model.get("first_wrong_step"),
-        "flips": list(_flips(result.parent, model.get("answers"))),
+        "flips": list(_flips(result.parent, model.get("flips"))),
         "budgets": model["budgets"],
     }
 
@@ -126,9 +135,9 @@ def _check_numbers(record: Mapping[str, Any], *names: str) -> None:
             raise ValueError(f"{name} = {value!r}")
 
 
-def _flips(folder: Path, answers: str | None) -> Iterator[dict[str, Any]]:
+def _flips(folder: Path, name: str | None) -> Iterator[dict[str, Any]]:
     """The first answers that were lost, where the evaluation kept them."""
-    file = folder / Path(answers or "").name.replace("answers-", "flips-", 1)
-    if answers and file.is_file():
+    file = folder / Path(name or "").name
+    if name and file.is_file():
         lost = [flip for flip in read_jsonl(file) if flip["by"] == "student"]
         yield from lost[:SHOWN_FLIPS]

@@ -54,9 +54,7 @@ def answer(bundle: Path) -> subprocess.CompletedProcess[str]:
 def without_times(document: dict[str, Any]) -> dict[str, Any]:
     """What must not depend on where a bundle was answered."""
     kept = {name: document[name] for name in ("package", "student", "questions")}
-    models = [
-        {k: v for k, v in model.items() if k not in ("cost", "budgets", "answers")} for model in document["models"]
-    ]
+    models = [{k: v for k, v in model.items() if k not in ("cost", "budgets")} for model in document["models"]]
     return {**kept, "models": models}
 
 

@@ -17,7 +17,7 @@ def manifest(**rationales: Any) -> dict[str, Any]:
             "dataset": {"format": "gsm8k", "hub": {"id": "openai/gsm8k"}},
             "rationales": {"teacher": "gold", "teacher_name": None, "licence": "", **rationales},
         },
-        "revisions": {"google/flan-t5-small": "0fc9ddf"},
+        "revisions": {"google/flan-t5-small@main": "0fc9ddf"},
     }
 
 
