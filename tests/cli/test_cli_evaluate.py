@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from exporting import export
 from typer.testing import CliRunner
 
-from kpodx.artifacts import STUDENT, read_json, save_predictions, save_questions, write_json
+from kpodx.artifacts import STUDENT, read_json, save_predictions, save_questions, save_rationales, write_json
 from kpodx.cli import app
 from kpodx.config import shipped
 from kpodx.dataset.config import DatasetConfig
@@ -42,7 +44,13 @@ def make_run(folder: Path, *, test: bool = True) -> Path:
         *load_with_tokenizer(str(folder / "distillation" / "a" / STUDENT)), questions, max_new_tokens=64, batch_size=10
     )
     save_predictions(folder / "evaluation" / "a", said, "predictions-test.jsonl")
-    recipe = {"evaluation": {"max_new_tokens": 64, "confidence": 0.95, "margin": 0.02}}
+    save_rationales(folder / "rationales" / "a", [])
+    recipe = {
+        "student": {"model": "quickstart-student"},
+        "dataset": {"format": "embedded"},
+        "rationales": {"teacher": "embedded"},
+        "evaluation": {"max_new_tokens": 64, "confidence": 0.95, "margin": 0.02},
+    }
     manifest = {
         "kpodx": "0",
         "format": 1,
@@ -125,3 +133,50 @@ def test_a_baseline_is_a_gate(run: Path, tmp_path: Path) -> None:
     assert "against the baseline, q8: size grew from" in fallen.message
     wrong = CliRunner().invoke(app, [*arguments, "--baseline", str(run / "manifest.json")]).exception
     assert isinstance(wrong, DataError)
+
+
+def test_a_bundle_goes_out_and_its_results_come_back(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke = CliRunner().invoke
+    export_it = ["export", str(run), "--format", "onnx", "--quant", "q8", "--output", str(run / "export" / "tight")]
+    bundle = tmp_path / "bundle"
+    # The package is there already, and is not made again.
+    made = invoke(app, [*export_it, "--bundle", str(bundle), "--bundle-questions", "4"])
+    assert made.exception is None, made.output
+    assert "python run.py" in made.stderr
+    assert "exists already" in str(invoke(app, [*export_it, "--bundle", str(bundle)]).exception)
+    done = subprocess.run([sys.executable, "run.py"], cwd=bundle, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = ["evaluate", "--import", str(bundle / "results.jsonl"), "--json"]
+    scored = invoke(app, [*results, str(run / "export" / "tight")])
+    document = json.loads(scored.stdout)
+    assert [(model["quantization"], model["verdict"]["questions"]) for model in document["models"]] == [
+        ("f32", 4),
+        ("q8", 4),
+    ]
+    assert (run / "acceptance" / "tight-imported" / "result.json").is_file()
+    monkeypatch.chdir(run.parent.parent)
+    (run.parent.parent / "runs").symlink_to(run.parent)
+    assert json.loads(invoke(app, results).stdout)["package"] == document["package"]
+    monkeypatch.chdir(tmp_path)
+    assert "No package below runs is the one" in str(invoke(app, results).exception)
+    assert "do not go with it" in str(invoke(app, [*results, "--set", "stages"]).exception)
+
+
+def test_a_model_alone_gives_no_bundle(tmp_path: Path) -> None:
+    words = ["export", str(shipped("recipes") / "quickstart-student"), "--bundle", str(tmp_path / "bundle")]
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, UsageError)
+    assert "a model alone has no test questions" in error.message
+
+
+def test_another_question_set_is_asked(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"question": "Tom has 3 apples. He buys 4 more. How many apples does Tom have?", "answer": "7"}\n')
+    words = ["evaluate", str(run / "export" / "tight"), "--set", str(path), "--model", "q8", "--json"]
+    result = CliRunner().invoke(app, words)
+    document = json.loads(result.stdout)
+    assert (document["questions"]["name"], document["questions"]["n"]) == ("mine", 1)
+    assert document["models"][0]["flips_by_steps"] == {}
+    assert (run / "acceptance" / "tight-mine" / "result.json").is_file()

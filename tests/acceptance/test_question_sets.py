@@ -1,0 +1,66 @@
+"""Question sets besides the run's own: recipes, files, stages, and the student's kept answers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from kpodx.acceptance.question_sets import MOST_BYTES, load_question_set, student_answers
+from kpodx.config import shipped
+from kpodx.errors import ConfigError, DataError, UsageError
+from kpodx.runtime import SilentProgress
+
+
+def test_stages_have_as_many_questions_of_every_number_of_steps() -> None:
+    name, questions = load_question_set("stages")
+    counts = Counter(question.num_steps for question in questions)
+    assert name == "stages"
+    assert counts == dict.fromkeys(range(1, 9), 50)
+    assert len({question.id for question in questions}) == len({question.question for question in questions}) == 400
+    assert load_question_set("stages")[1] == questions
+
+
+def test_a_recipe_gives_its_test_questions() -> None:
+    name, questions = load_question_set("quickstart")
+    assert (name, len(questions)) == ("quickstart", 500)
+    stages = {question.question for question in load_question_set("stages")[1]}
+    assert len(stages & {question.question for question in questions}) < 5
+
+
+def test_a_file_gives_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"question": "2 + 3?", "answer": "5"}\n{"question": "2 * 3?", "answer": 6}\n')
+    name, questions = load_question_set(str(path))
+    assert (name, [question.answer for question in questions]) == ("mine", ["5", "6"])
+
+
+def test_what_is_no_question_set(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no-such-recipe"):
+        load_question_set("no-such-recipe")
+    with pytest.raises(DataError, match="found nothing"):
+        load_question_set(str(tmp_path / "none.jsonl"))
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("{\n")
+    with pytest.raises(DataError, match="line 1"):
+        load_question_set(str(broken))
+    huge = tmp_path / "huge.jsonl"
+    with huge.open("wb") as stream:
+        stream.truncate(MOST_BYTES + 1)
+    with pytest.raises(UsageError, match="more than 268,435,456"):
+        load_question_set(str(huge))
+
+
+def test_the_students_answers_are_kept(tmp_path: Path) -> None:
+    student = shipped("recipes") / "quickstart-student"
+    questions = load_question_set("stages")[1][:2]
+    said = student_answers(student, questions, tmp_path, 8, SilentProgress())
+    (kept,) = tmp_path.glob("student-*.jsonl")
+    lines = kept.read_text().splitlines(keepends=True)
+    kept.write_text(json.dumps(json.loads(lines[0]) | {"output": "kept from before"}) + "\n" + lines[1])
+    again = student_answers(student, questions, tmp_path, 8, SilentProgress())
+    assert [again[0].output, again[1]] == ["kept from before", said[1]]
+    student_answers(student, questions[:1], tmp_path, 8, SilentProgress())
+    assert len(list(tmp_path.glob("student-*.jsonl"))) == 2
