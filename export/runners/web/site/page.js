@@ -2,7 +2,7 @@
 import { Reasoner } from "./reasoner.js";
 import { finalAnswer, stepTexts } from "./steps.js";
 
-const EXAMPLE = "Tom has 3 apples. He buys 4 more apples. Then he eats 2. How many apples does Tom have?";
+const EXAMPLE = "Leo has 14 coins. Leo throws away 2 coins. After a week Leo has three times as much. How many coins does Leo have now?";
 const OFFLINE = {
   kept: "Kept on this device: it answers without a network from now on.",
   unkept: "Not kept on this device: the browser gives this page no room.",
@@ -127,7 +127,6 @@ async function askQuestion() {
 /** One question and its steps. */
 class Answer {
   constructor(text) {
-    this.begun = performance.now();
     this.article = make("article", at("answers"), "", "is-coming");
     at("answers").prepend(this.article);
     this.article.setAttribute("aria-busy", "true");
@@ -135,6 +134,10 @@ class Answer {
     this.list = make("ol", this.article, "", "steps");
     this.spoken = 0;
     at("spoken").textContent = "Thinking …";
+    // On a phone the answer is what the screen is for; without focus its keyboard goes away.
+    if (!matchMedia("(max-width: 30rem)").matches) return;
+    question.blur();
+    this.article.scrollIntoView();
   }
 
   /** The text so far, a line for each step. */
