@@ -10,7 +10,7 @@
 import { Problem } from "./problem.js";
 
 /** Milliseconds that a model may take for the token at hand after `stop`. */
-const PATIENCE = 2000;
+const PATIENCE = 5000;
 /** Milliseconds for the worker's own files. */
 const LONGEST_START = 60_000;
 
