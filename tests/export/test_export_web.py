@@ -119,7 +119,8 @@ def open_page(browser: Any) -> Iterator[Any]:
     contexts, requests, origins = [], [], []
 
     def open_address(address: str, **settings: Any) -> Any:
-        context = browser.new_context(**settings)
+        # A service worker fetches all of the page once more.
+        context = browser.new_context(**{"service_workers": "block", **settings})
         # Where everything else runs on the same core, all takes its time.
         context.set_default_timeout(90_000)
         contexts.append(context)
