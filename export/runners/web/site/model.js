@@ -1,7 +1,7 @@
 // A package's model: the same steps as run.py of the runner for onnxruntime, one question at a time and always the likeliest token.
 import { Tokenizer } from "./vendor/tokenizers.js";
 import { InferenceSession, Tensor } from "./vendor/onnxruntime.js";
-import { Problem, isObject, numberOf, shortly } from "./problem.js";
+import { Problem, numberOf, shortly } from "./problem.js";
 
 /** The prompt of models that do not name one themselves. */
 const PROMPT = "Q: {question} A: Let's think step by step.";
