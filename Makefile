@@ -7,10 +7,11 @@ EXTRAS ?= dev,openai,onnx,gguf,tracking
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 BIN := $(VENV)/bin
 WHEEL_CHECK := build/wheel-check
+WEB := export/runners/web
 # Two threads of each of two test workers would fight over the cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help install demo compare test test-transformers5 lint format types docs docs-check bench wheel wheel-check clean
+.PHONY: help install demo compare test test-transformers5 lint format types docs docs-check bench web wheel wheel-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
@@ -72,6 +73,10 @@ bench: install  ## measure speed against simple rivals, side by side (the last t
 	$(TEST) $(BIN)/python benchmarks/teacher_throughput.py
 	$(TEST) $(BIN)/python benchmarks/training_throughput.py
 	$(TEST) $(BIN)/python benchmarks/difficulty_throughput.py
+
+web:  ## build the page that runs a package in the browser into export/runners/web/dist (needs Node 18.17 or newer)
+	npm ci --prefix $(WEB) --ignore-scripts --no-audit --no-fund
+	npm run build --prefix $(WEB)
 
 wheel: install  ## build the wheel into dist/
 	rm -rf dist

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,3 +125,15 @@ def test_only_one_module_imports_optimum() -> None:
     """Its newest release wants an older transformers; everything else runs with the newest, too."""
     users = {module_name(path) for path in MODULES if any(name.split(".")[0] == "optimum" for name in imports(path))}
     assert users == {"kpodx.export.traced_graph"}
+
+
+def test_the_wheel_holds_all_of_export_and_nothing_that_npm_made() -> None:
+    root = PACKAGE.parent
+    listed = subprocess.run(["git", "ls-files", "export"], cwd=root, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("this is no checkout")
+    build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    sources = [source for source in build["force-include"] if source.startswith("export")]
+    assert all(build["force-include"][source] == f"kpodx/_shipped/{source}" for source in sources)
+    assert [name for name in listed.stdout.split() if not name.startswith(tuple(sources))] == []
+    assert not {"export", "export/runners", "export/runners/web"} & set(sources)

@@ -205,6 +205,7 @@ def _manifest(
 def _write_card(
     path: Path, name: str, form: str, done: Sequence[Exported], origin: dict[str, Any], elsewhere: str
 ) -> None:
+    page = "kpodx has a page that runs it in a browser, without a network: `make web`." if form == "onnx" else ""
     needs = {"gguf": "llama-cpp-python", "onnx": "onnxruntime and tokenizers"}[form]
     rows = "\n".join(
         f"| `{item.name}` | {item.size / 1e6:.1f} MB | {item.agreement.equal} of {item.agreement.prompts} | "
@@ -223,7 +224,7 @@ A small reasoner in {form.upper()}, exported by kpodx {kpodx.__version__}. It ne
 |---|---|---|---|---|
 {rows}
 
-{elsewhere}
+{" ".join(filter(None, (elsewhere, page)))}
 
 {describe(origin)}
 """,

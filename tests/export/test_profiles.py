@@ -33,11 +33,11 @@ def test_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
     assert "raspberry-pi-5" in caught.value.hint
     text = (FOLDER / "browser.toml").read_text()
     mine = tmp_path / "mine.toml"
-    mine.write_text(text.replace('["q8", "q4"]', '["Q8_0"]').replace("threads = 1", "threads = 0\nthread = 1"))
+    mine.write_text(text.replace('["int8", "q4"]', '["Q8_0"]').replace("threads = 1", "threads = 0\nthread = 1"))
     with pytest.raises(ConfigError) as wrong:
         load_profile(str(mine))
-    assert f"thread ({mine}:6): unknown key; did you mean 'threads'?" in wrong.value.message
+    assert f"thread ({mine}:7): unknown key; did you mean 'threads'?" in wrong.value.message
     assert "threads" in wrong.value.message
-    mine.write_text(text.replace('["q8", "q4"]', '["Q8_0"]'))
+    mine.write_text(text.replace('["int8", "q4"]', '["Q8_0"]'))
     with pytest.raises(ConfigError, match="expected f32, int8, q8, q4, mixed for onnx, got 'Q8_0'"):
         load_profile(str(mine))
