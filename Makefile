@@ -32,7 +32,7 @@ demo: install  ## distil the quickstart recipe, export the student, evaluate its
 	# 3 says that accuracy is lost, which the demo shows, too.
 	for package in runs/quickstart/export/*; do $(BIN)/kpodx evaluate $$package || test $$? -eq 3; done
 	$(BIN)/kpodx report runs/quickstart
-	$(BIN)/kpodx ask --package runs/quickstart/export/onnx "Tom has 3 apples. He buys 4 more apples. Then he eats 2. How many apples does Tom have?"
+	$(BIN)/kpodx ask --package runs/quickstart/export/onnx "Anna has 14 cards. After a week Anna has twice as much. Anna finds 5 cards in a box. How many cards does Anna have now?"
 	@echo "the demo took $$(( $$(date +%s) - $(BEGUN) )) seconds, installation not counted"
 
 compare: install  ## train answer-only, std-cot and kpod alike, three seeds each, and print them side by side
