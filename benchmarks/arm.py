@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arm_machine import CPUS, KPODX_WHEELS, Arm, Cpu, ArmError
+from arm_machine import CPUS, KPODX_WHEELS, Arm, ArmError, Cpu
 
 from kpodx.artifacts import load_questions, read_jsonl, write_jsonl
 from kpodx.cli import terminal
@@ -39,6 +39,7 @@ from kpodx.export.parity import Agreement, compare, died_of
 from kpodx.runs import MANIFEST, load_run
 from kpodx.schema import Question
 from kpodx.text.judging import judge
+from kpodx.text.prompts import format_choices
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXACT = ("f32", "f16")
@@ -203,7 +204,9 @@ def questions_of(folder: Path, known: Mapping[str, Question]) -> Records:
         raise ArmError(
             f"{folder} has no questions.jsonl and lies in no run: there is nothing to ask. Name one with --run."
         )
-    return [{"id": item.id, "question": item.question} for item in known.values()]
+    # A question's options belong to it.
+    options = {item.id: f" {format_choices(item.choices)}" if item.choices else "" for item in known.values()}
+    return [{"id": item.id, "question": item.question + options[item.id]} for item in known.values()]
 
 
 def answers(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Records:

@@ -102,9 +102,9 @@ class Arm:
 
     def command(self, cpu: Cpu) -> list[str]:
         """What runs Python on a processor; arguments follow."""
-        machine = self._machine(cpu)
+        qemu, machine = tool("qemu-aarch64-static"), self._machine(cpu)
         python = (self._system() / "usr/bin/python3").readlink().name
-        return [tool("qemu-aarch64-static"), "-cpu", cpu.name, "-L", str(machine), str(machine / "usr/bin" / python)]
+        return [qemu, "-cpu", cpu.name, "-L", str(machine), str(machine / "usr/bin" / python)]
 
     def environment(self, cpu: Cpu, kind: str, *more: Path) -> dict[str, str]:
         """Variables for a package of a kind (onnx, gguf); nothing of this machine's Python gets in."""
@@ -127,6 +127,8 @@ class Arm:
 
     def llama(self, cpu: Cpu) -> Path:
         """Folder of llama-cpp-python, compiled for a processor."""
+        for compiler in ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++", "cmake"):
+            tool(compiler)
         source = self._llama_source()
         version = source.name.rpartition("-")[2]
 
