@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,14 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arm_machine import CPUS, KPODX_WHEELS, Arm, ArmError, Cpu
+from arm_machine import CPUS, Arm, ArmError, Cpu, run
 
 from kpodx.artifacts import load_questions, read_jsonl, write_jsonl
 from kpodx.cli import terminal
 from kpodx.errors import KpodxError
 from kpodx.export.divergence import load_runner
 from kpodx.export.manifest import PACKAGE, PROMPT
-from kpodx.export.parity import Agreement, compare, died_of
+from kpodx.export.parity import Agreement, compare
 from kpodx.runs import MANIFEST, load_run
 from kpodx.schema import Question
 from kpodx.text.judging import judge
@@ -156,10 +155,10 @@ def examine(folder: Path, arm: Arm, arguments: argparse.Namespace) -> list[Line]
             here = answers([sys.executable, *program])
             save_distributions(reference, folder, model["name"], here)
             for cpu in (CPUS[name] for name in arguments.cpu or ("cortex-a72", "cortex-a76")):
-                prefix, environment = arm.command(cpu), arm.environment(cpu, manifest["kind"])
+                python = str(arm.python(cpu, manifest["kind"]))
                 terminal.say(f"{manifest['kind']} {model['quantization']} answers on {cpu.name} ({cpu.device})")
                 begun = time.perf_counter()
-                there = answers([*prefix, *program], environment)
+                there = answers([python, *program])
                 seconds = time.perf_counter() - begun
                 divergence = measure_divergence(arm, cpu, folder, model["name"], manifest["kind"], reference)
                 lines.append(line(manifest["kind"], model, cpu, here, there, divergence, seconds, known))
@@ -209,22 +208,10 @@ def questions_of(folder: Path, known: Mapping[str, Question]) -> Records:
     return [{"id": item.id, "question": item.question + options[item.id]} for item in known.values()]
 
 
-def answers(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Records:
+def answers(command: Sequence[str]) -> Records:
     """The records that run.py writes."""
-    printed = program_output(command, environment)
     # Not splitlines(): an answer may hold characters that only Python takes for the end of a line.
-    return [json.loads(item) for item in printed.removesuffix("\n").split("\n")]
-
-
-def program_output(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """What a program prints; ArmError where it fails."""
-    done = subprocess.run(
-        command, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()[-1:] or [""]
-        raise ArmError(f"{' '.join(command)}: {died_of(done.returncode)}. {said[0]}")
-    return done.stdout
+    return [json.loads(item) for item in run(command).removesuffix("\n").split("\n")]
 
 
 def save_distributions(path: Path, folder: Path, model: str, here: Records) -> None:
@@ -244,9 +231,9 @@ def save_distributions(path: Path, folder: Path, model: str, here: Records) -> N
 
 def measure_divergence(arm: Arm, cpu: Cpu, folder: Path, model: str, kind: str, reference: Path) -> float:
     """Mean Kullback-Leibler divergence a token, in nats, of a model there from the same model here."""
-    command = [*arm.command(cpu), "-m", "kpodx.export.divergence", str(folder / "run.py"), str(folder / model)]
-    environment = arm.environment(cpu, kind, arm.wheels(KPODX_WHEELS), REPOSITORY)
-    return float(json.loads(program_output([*command, str(reference), "1"], environment))["divergence"])
+    python = arm.python(cpu, kind, with_kpodx=True)
+    program = ["-m", "kpodx.export.divergence", str(folder / "run.py"), str(folder / model), str(reference), "1"]
+    return float(json.loads(run([str(python), *program]))["divergence"])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ has changed; a part that was killed half-way is begun again, except for the comp
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from kpodx.export.parity import died_of
 
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
 DEBIAN = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
@@ -100,18 +103,36 @@ class Arm:
     jobs: int
     tell: Callable[[str], None]
 
-    def command(self, cpu: Cpu) -> list[str]:
+    def python(self, cpu: Cpu, kind: str, *, with_kpodx: bool = False) -> Path:
+        """A program that is Python on a processor, with what packages of a kind (onnx, gguf) need, and kpodx's export if asked for.
+
+        Nothing of this machine's Python gets in. Where a package starts its `sys.executable`, it starts this program again.
+        """
+        command = self._command(cpu)
+        paths = [self._llama(cpu), self._wheels(LLAMA_WHEELS)] if kind == "gguf" else [self._wheels(ONNX_WHEELS)]
+        if with_kpodx:
+            paths += [self._wheels(KPODX_WHEELS), CONSTRAINTS.parent]
+        target = self.work / f"{cpu.name}-{kind}{'-kpodx' if with_kpodx else ''}"
+        environment = self._plain() | {"PYTHONPATH": os.pathsep.join(map(str, (target, *paths)))}
+        words = ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), *command]
+        script = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
+
+        def make(folder: Path) -> None:
+            (folder / "python").write_text(script, encoding="utf-8")
+            (folder / "python").chmod(0o755)
+            # This machine's kernel starts no program of Arm's, but qemu lets it start a script.
+            told = f"import sys\n\nsys.executable = {str(target / 'python')!r}\n"
+            (folder / "sitecustomize.py").write_text(told, encoding="utf-8")
+
+        return made(target, script, make) / "python"
+
+    def _command(self, cpu: Cpu) -> list[str]:
         """What runs Python on a processor; arguments follow."""
         qemu, machine = tool("qemu-aarch64-static"), self._machine(cpu)
         python = (self._system() / "usr/bin/python3").readlink().name
         return [qemu, "-cpu", cpu.name, "-L", str(machine), str(machine / "usr/bin" / python)]
 
-    def environment(self, cpu: Cpu, kind: str, *more: Path) -> dict[str, str]:
-        """Variables for a package of a kind (onnx, gguf); nothing of this machine's Python gets in."""
-        paths = [self.llama(cpu), self.wheels(LLAMA_WHEELS)] if kind == "gguf" else [self.wheels(ONNX_WHEELS)]
-        return self._plain() | {"PYTHONPATH": os.pathsep.join(map(str, (*paths, *more)))}
-
-    def wheels(self, names: Sequence[str]) -> Path:
+    def _wheels(self, names: Sequence[str]) -> Path:
         """Folder of packages from PyPI, in the tested versions."""
         python, glibc = self._versions()
         inputs = f"{' '.join(names)} for Python {python}, glibc {glibc}\n{CONSTRAINTS.read_text(encoding='utf-8')}"
@@ -125,7 +146,7 @@ class Arm:
 
         return made(self.work / f"wheels-{names[0]}-{len(names)}", inputs, make)
 
-    def llama(self, cpu: Cpu) -> Path:
+    def _llama(self, cpu: Cpu) -> Path:
         """Folder of llama-cpp-python, compiled for a processor."""
         for compiler in ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++", "cmake"):
             tool(compiler)
@@ -251,7 +272,7 @@ class Arm:
     def _versions(self) -> tuple[str, int]:
         """Python's version, such as 3.11, and the minor one of glibc 2."""
         words = "import platform, sys; print('%d.%d' % sys.version_info[:2], platform.libc_ver()[1])"
-        said = run([*self.command(next(iter(CPUS.values()))), "-c", words], env=self._plain())
+        said = run([*self._command(next(iter(CPUS.values()))), "-c", words], env=self._plain())
         python, glibc = said.split()
         return python, int(glibc.split(".")[1])
 
@@ -289,8 +310,10 @@ def pip(*arguments: str) -> None:
 
 def run(command: Sequence[str], env: Mapping[str, str] | None = None, stdin: object = None) -> str:
     """What a program prints; ArmError with its last lines where it fails."""
-    done = subprocess.run(command, env=env, stdin=stdin, capture_output=True, text=True, check=False)  # type: ignore[call-overload]
+    done = subprocess.run(
+        command, env=env, stdin=stdin, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode != 0:
         last = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-12:])
-        raise ArmError(f"{' '.join(command[:4])} … ended with status {done.returncode}:\n{last}")
+        raise ArmError(f"{' '.join(command[:4])} …: {died_of(done.returncode)}\n{last}")
     return str(done.stdout)
