@@ -119,12 +119,16 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="compilers at a time")
     parser.add_argument("--output", type=Path, help="JSON file")
     arguments = parser.parse_args()
+    if arguments.limit < 1:
+        parser.error("--limit must be at least 1")
     arm = Arm(arguments.work.resolve(), arguments.apt_sources, arguments.jobs, terminal.say)
     lines = []
     try:
         for folder in arguments.packages:
             lines += examine(folder.resolve(), arm, arguments)
-    except (KpodxError, ArmError) as error:
+        if not lines:
+            raise ArmError(f"None of the packages has a model {', '.join(arguments.model)}.")
+    except (KpodxError, ArmError, OSError) as error:
         sys.exit(f"error: {error}")
     terminal.print_table("Arm beside this machine", COLUMNS, [line.row() for line in lines])
     if arguments.output:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,8 +101,13 @@ def test_a_failing_program_is_told_with_what_it_said(machine: Any) -> None:
         machine.run([sys.executable, "-c", "import sys; print('no mirror', file=sys.stderr); sys.exit(3)"])
 
 
-def test_a_folder_that_is_no_package_is_refused(repository: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(repository / "benchmarks" / "arm.py"), str(tmp_path), "--work", str(tmp_path / "w")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "is no package: it has no package.json" in done.stderr
+def test_what_cannot_be_compared_is_refused(arm: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "argv", ["arm.py", str(tmp_path), "--work", str(tmp_path / "work"), "--model", "q3"])
+    with pytest.raises(SystemExit, match=r"is no package: it has no package\.json"):
+        arm.main()
+    (tmp_path / "package.json").write_text('{"kind": "onnx", "models": [{"name": "a", "quantization": "q4"}]}')
+    with pytest.raises(SystemExit, match=r"has no questions\.jsonl and lies in no run"):
+        arm.main()
+    (tmp_path / "questions.jsonl").write_text('{"id": "a", "question": "What is 3 + 4?"}\n')
+    with pytest.raises(SystemExit, match="None of the packages has a model q3"):
+        arm.main()
