@@ -8,10 +8,13 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 BIN := $(VENV)/bin
 WHEEL_CHECK := build/wheel-check
 WEB := export/runners/web
+ARM_PACKAGES := build/arm-packages
+ARM_QUANT_onnx := f32 int8 q8 q4
+ARM_QUANT_gguf := f32 Q8_0 Q4_K_M
 # Two threads of each of two test workers would fight over the cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help install demo compare test test-transformers5 lint format types docs docs-check bench web wheel wheel-check clean
+.PHONY: help install demo compare test test-transformers5 lint format types docs docs-check bench web arm wheel wheel-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
@@ -77,6 +80,13 @@ bench: install  ## measure speed against simple rivals, side by side (the last t
 web:  ## build the page that runs a package in the browser into export/runners/web/dist (needs Node 18.17 or newer)
 	npm ci --prefix $(WEB) --ignore-scripts --no-audit --no-fund
 	npm run build --prefix $(WEB)
+
+$(ARM_PACKAGES)/%: | install
+	$(BIN)/kpodx distill recipes/quickstart.toml
+	$(BIN)/kpodx export runs/quickstart --format $* $(addprefix --quant ,$(ARM_QUANT_$*)) --output $@
+
+arm: $(ARM_PACKAGES)/onnx $(ARM_PACKAGES)/gguf  ## compare the quickstart student's answers on 64-bit Arm with those here, under qemu-user
+	$(BIN)/python benchmarks/arm.py $^ --run runs/quickstart
 
 wheel: install  ## build the wheel into dist/
 	rm -rf dist
