@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 import kpodx
-from kpodx.cli import ask, compare, distill, doctor, evaluate, export, rationales, recipes, show, status, validate
+from kpodx.cli import (
+    ask,
+    compare,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    rationales,
+    recipes,
+    serve,
+    show,
+    status,
+    validate,
+)
 from kpodx.cli.terminal import print_error, set_up_logging, stderr_console
 from kpodx.errors import KpodxError
 
@@ -25,6 +38,7 @@ for _command in (
     export.export,
     evaluate.evaluate,
     ask.ask,
+    serve.serve,
     validate.validate,
     status.status,
     compare.compare,
