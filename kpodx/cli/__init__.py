@@ -10,6 +10,7 @@ import typer
 import kpodx
 from kpodx.cli import (
     ask,
+    chat,
     compare,
     distill,
     doctor,
@@ -38,6 +39,7 @@ for _command in (
     export.export,
     evaluate.evaluate,
     ask.ask,
+    chat.chat,
     serve.serve,
     validate.validate,
     status.status,

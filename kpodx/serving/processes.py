@@ -101,6 +101,16 @@ class WorkerProcess:
         with contextlib.suppress(WorkerError):
             await self._write("cancel", job.number)
 
+    async def leave(self, job: Job) -> None:
+        """Drop a batch of one job whose events nobody reads any more; the worker can be asked again then.
+
+        Raises:
+            WorkerError: the process ended.
+        """
+        await self.cancel(job)
+        while (await self._read())[0] != "idle":
+            pass
+
     async def stop(self) -> None:
         """End the process: its input ends, and where that is not enough, it is killed."""
         if self._process.stdin is not None:
