@@ -17,7 +17,7 @@ from kpodx.errors import MissingDependencyError
 def serve(
     package: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PACKAGE...", help="Folders of packages; the newest below runs/ by default."),
+        typer.Argument(metavar="PACKAGE", help="Folders of packages; the newest below runs/ by default."),
     ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Model or quantisation to serve, such as q8; repeatable; all by default.")
