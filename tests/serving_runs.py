@@ -18,9 +18,10 @@ import httpx
 import psutil
 
 from kpodx.config import shipped
+from kpodx.serving.addresses import address_of, open_socket
 from kpodx.serving.catalogue import ServedModel
 from kpodx.serving.limits import Limits
-from kpodx.serving.server import Server, Settings, address_of, open_socket
+from kpodx.serving.server import Server, Settings
 
 RUNNER = '''
 import os, sys, time

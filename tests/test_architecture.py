@@ -30,6 +30,7 @@ FLOORS: dict[str, int] = {
     "runs": 4,
     "phase_folders": 4,
     "acceptance": 4,
+    "serving": 4,
     "fingerprints": 4,
     "launch": 4,
     "pipeline": 4,
@@ -123,3 +124,14 @@ def test_only_one_module_imports_optimum() -> None:
     """Its newest release wants an older transformers; everything else runs with the newest, too."""
     users = {module_name(path) for path in MODULES if any(name.split(".")[0] == "optimum" for name in imports(path))}
     assert users == {"kpodx.export.traced_graph"}
+
+
+def test_serving_loads_nothing_heavy() -> None:
+    assert loaded_by("import kpodx.serving.worker, kpodx.serving.scheduler, kpodx.serving.catalogue") == []
+
+
+def test_few_modules_know_the_web() -> None:
+    """The queue and the workers run without FastAPI: `kpodx chat` needs none."""
+    web = {"fastapi", "starlette", "uvicorn"}
+    users = {module_name(path) for path in MODULES if {name.split(".")[0] for name in imports(path)} & web}
+    assert users == {"kpodx.serving.app", "kpodx.serving.access", "kpodx.serving.server"}

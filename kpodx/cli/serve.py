@@ -52,9 +52,10 @@ def serve(
 ) -> None:
     """Answer requests in OpenAI's API with exported reasoners, until Ctrl-C or SIGTERM."""
     require_serving()
+    from kpodx.serving.addresses import check_access
     from kpodx.serving.catalogue import served_models
     from kpodx.serving.limits import Limits
-    from kpodx.serving.server import Settings, check_access
+    from kpodx.serving.server import Settings
     from kpodx.serving.server import serve as run
 
     check_access(host, token)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-import ipaddress
 import time
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kpodx.serving.addresses import host_of, is_loopback
 from kpodx.serving.metrics import Metrics
 from kpodx.serving.openai_api import ApiError
 
@@ -18,29 +19,6 @@ OPEN_PATHS = ("/health",)
 """What is told without the token."""
 HUNG_UP = "499"
 """Counted as the status where a client left before its answer's end."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address means this machine only.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, True, False)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def host_of(header: str) -> str:
-    """The name in a Host header, without the port.
-
-    >>> host_of("localhost:8000"), host_of("[::1]:8000")
-    ('localhost', '::1')
-    """
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0]
 
 
 class Guard:
@@ -91,6 +69,9 @@ class Guard:
             error = self._refusal(scope)
             app = self._app if error is None else error_response(error)
             await app(scope, receive, watch)
+        except asyncio.CancelledError:
+            # Only uvicorn does this, to clients that do not read the rest of an answer when the service stops; it would log a traceback.
+            pass
         finally:
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.requests.add(path, status if is_whole else HUNG_UP)

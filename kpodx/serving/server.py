@@ -17,8 +17,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kpodx.errors import UsageError
-from kpodx.serving.access import Guard, is_loopback
+from kpodx.serving.access import Guard
+from kpodx.serving.addresses import address_of, check_access, is_loopback, open_socket
 from kpodx.serving.app import PATHS, Service, create_app
 from kpodx.serving.catalogue import ServedModel
 from kpodx.serving.limits import Limits
@@ -53,46 +53,6 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     origins: Sequence[str] = ()
     workers: int = 1
-
-
-def check_access(host: str, token: str | None) -> None:
-    """UsageError where everybody on the network could ask, or the token is none that a header can carry."""
-    if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
-        raise UsageError(
-            "The token is empty, or holds what no HTTP header can carry.", hint="Use ASCII letters and digits."
-        )
-    if token is None and not is_loopback(host):
-        raise UsageError(
-            f"--host {host}: whoever reaches this machine could ask, and there is no token.",
-            hint="Set KPODX_SERVE_TOKEN, or listen on 127.0.0.1.",
-        )
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens; UsageError where the address is taken or not ours."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(f"--host {host}: no address of this machine ({error.strerror}).") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"Nothing can listen on {host}, port {port}: {error.strerror}.",
-            hint="Another program may have the port: take another with --port, or 0 for any that is free.",
-        ) from None
-    listener.setblocking(False)
-    return listener
-
-
-def address_of(listener: socket.socket) -> str:
-    """The service's address, for clients."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class Server:

@@ -30,7 +30,7 @@ from serving_runs import user, wait_for, workers  # noqa: E402
 from kpodx.cli import app  # noqa: E402
 from kpodx.errors import RunError, UsageError  # noqa: E402
 from kpodx.export.manifest import shipped_runner  # noqa: E402
-from kpodx.serving.server import open_socket  # noqa: E402
+from kpodx.serving.addresses import open_socket  # noqa: E402
 
 QUESTION = "How many eggs has Tom?"
 MODEL = "tiny-f32.gguf"

@@ -19,8 +19,8 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 from serving_runs import Running, error_of, fake_model, running, streamed, text_of, user, wait_for, workers  # noqa: E402
 
 from kpodx.errors import ModelError, UsageError  # noqa: E402
+from kpodx.serving.addresses import check_access, open_socket  # noqa: E402
 from kpodx.serving.limits import Limits  # noqa: E402
-from kpodx.serving.server import check_access, open_socket  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
