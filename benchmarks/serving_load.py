@@ -175,9 +175,11 @@ class Clients:
                         text += "".join(choice["delta"].get("content", "") for choice in event["choices"])
                         first = first or (time.perf_counter() if text else 0.0)
                         tokens = event["usage"]["completion_tokens"] if event.get("usage") else tokens
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
+            print(f"lost: {error!r}", file=sys.stderr)
             return "lost", 0.0, 0
         if not is_done:
+            print("lost: the stream was cut", file=sys.stderr)
             return "lost", 0.0, 0
         return "right" if (text, tokens) == self._expected[question] else "wrong", first, tokens
 

@@ -35,7 +35,7 @@ def serve(
     ] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
     max_queue: Annotated[
-        int, typer.Option(min=0, help="Most requests that wait; one more is answered with 429.")
+        int, typer.Option(min=1, help="Most requests that wait; one more is answered with 429.")
     ] = 128,
     max_body_bytes: Annotated[int, typer.Option(min=1024, help="Largest body of a request.")] = 262_144,
     token: Annotated[

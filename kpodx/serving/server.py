@@ -28,6 +28,8 @@ from kpodx.serving.scheduler import Scheduler
 logger = logging.getLogger(__name__)
 
 LARGEST_HEAD = 65536
+KEEP_ALIVE_SECONDS = 75
+"""An idle connection is closed after so long: longer than clients keep one (httpx 5 s), else a request may meet the closing and be lost."""
 SECONDS_TO_SEND = 2
 """Clients that do not read the rest of their answer are left so many seconds after the last answer is ready."""
 
@@ -132,6 +134,7 @@ class Server:
             server_header=False,
             proxy_headers=False,
             h11_max_incomplete_event_size=LARGEST_HEAD,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SECONDS_TO_SEND,
         )
 
