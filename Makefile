@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 VENV5 ?= .venv-transformers5
-EXTRAS ?= dev,openai,onnx,gguf,tracking
+EXTRAS ?= dev,openai,onnx,gguf,serve,tracking
 # llama-cpp-python is built from source: without its image parts that takes a quarter less.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 BIN := $(VENV)/bin

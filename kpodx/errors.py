@@ -13,6 +13,7 @@
     ├── DivergedError               exit code 1: a loss became NaN or infinite
     ├── TeacherError                exit code 1: a teacher did not answer; what it answered is kept
     ├── WeightingError              exit code 1: mask learning cannot mean anything here
+    ├── WorkerError                 exit code 1: a process that answers requests ended, or hangs
     ├── GateError                   exit code 3: accuracy or a device budget was not held
     ├── BudgetSpentError            exit code 4: the teacher's budget is spent; resumable
     └── MissingDependencyError      exit code 5: an optional package is not installed
@@ -92,6 +93,10 @@ class DivergedError(KpodxError):
 
 class WeightingError(KpodxError):
     """Mask learning would produce meaningless token weights."""
+
+
+class WorkerError(KpodxError):
+    """A process that answers requests ended, or hangs."""
 
 
 class GateError(KpodxError):

@@ -1,9 +1,10 @@
-"""Device, number format, seeds and progress: what a phase is given, never what it looks up."""
+"""Device, number format, seeds and progress: what a phase is given, never what it looks up; how a process ended."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,3 +136,17 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  (libraries that we call draw from numpy's global generator)
     torch.manual_seed(seed)
+
+
+def died_of(status: int) -> str:
+    """What ended a process, as `subprocess` tells it.
+
+    >>> died_of(-11)
+    'it died of SIGSEGV'
+    >>> died_of(3)
+    'it ended with status 3'
+    """
+    if status >= 0:
+        return f"it ended with status {status}"
+    names = {member.value: member.name for member in signal.Signals}
+    return f"it died of {names.get(-status, f'signal {-status}')}"

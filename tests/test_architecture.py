@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "phase_folders": 4,
     "acceptance": 4,
     "reporting": 4,
+    "serving": 4,
     "fingerprints": 4,
     "launch": 4,
     "pipeline": 4,
@@ -137,3 +138,14 @@ def test_the_wheel_holds_all_of_export_and_nothing_that_npm_made() -> None:
     assert all(build["force-include"][source] == f"kpodx/_shipped/{source}" for source in sources)
     assert [name for name in listed.stdout.split() if not name.startswith(tuple(sources))] == []
     assert not {"export", "export/runners", "export/runners/web"} & set(sources)
+
+
+def test_serving_loads_nothing_heavy() -> None:
+    assert loaded_by("import kpodx.serving.worker, kpodx.serving.scheduler, kpodx.serving.catalogue") == []
+
+
+def test_few_modules_know_the_web() -> None:
+    """The queue and the workers run without FastAPI: `kpodx chat` needs none."""
+    web = {"fastapi", "starlette", "uvicorn"}
+    users = {module_name(path) for path in MODULES if {name.split(".")[0] for name in imports(path)} & web}
+    assert users == {"kpodx.serving.app", "kpodx.serving.access", "kpodx.serving.server"}

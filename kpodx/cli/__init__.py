@@ -10,6 +10,7 @@ import typer
 import kpodx
 from kpodx.cli import (
     ask,
+    chat,
     compare,
     distill,
     doctor,
@@ -18,6 +19,7 @@ from kpodx.cli import (
     rationales,
     recipes,
     report,
+    serve,
     show,
     status,
     validate,
@@ -38,6 +40,8 @@ for _command in (
     export.export,
     evaluate.evaluate,
     ask.ask,
+    chat.chat,
+    serve.serve,
     validate.validate,
     status.status,
     compare.compare,

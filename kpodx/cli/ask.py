@@ -40,7 +40,7 @@ def ask(
     command += ["--", question]
     status = subprocess.run(command, check=False).returncode
     if status < 0:
-        from kpodx.export.parity import died_of
+        from kpodx.runtime import died_of
 
         raise RunError(
             f"run.py cannot run {meant[0]}: {died_of(status)}.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from kpodx.errors import KpodxError
 from kpodx.export.reference import Reference, scored
+from kpodx.runtime import died_of
 
 
 @dataclass(frozen=True)
@@ -97,20 +97,6 @@ def save_reference(path: Path, reference: Reference) -> None:
     for number, ((_, answer), values) in enumerate(zip(pairs, reference.log_probabilities, strict=True)):
         arrays |= {f"answer_{number}": np.array(answer, np.int64), f"log_probabilities_{number}": values}
     np.savez(path, **arrays)  # type: ignore[arg-type]
-
-
-def died_of(status: int) -> str:
-    """What ended a process, as `subprocess` tells it.
-
-    >>> died_of(-11)
-    'it died of SIGSEGV'
-    >>> died_of(3)
-    'it ended with status 3'
-    """
-    if status >= 0:
-        return f"it ended with status {status}"
-    names = {member.value: member.name for member in signal.Signals}
-    return f"it died of {names.get(-status, f'signal {-status}')}"
 
 
 def _run(command: Sequence[str], model: Path, lines: str = "") -> str:

@@ -22,7 +22,8 @@ from typer.testing import CliRunner
 from kpodx.cli import app
 from kpodx.cli.ask import models_of
 from kpodx.errors import KpodxError, RunError
-from kpodx.export.parity import ask_package, died_of
+from kpodx.export.parity import ask_package
+from kpodx.runtime import died_of
 
 if not hasattr(os, "fork"):
     pytest.skip("damaged files are tried in forks", allow_module_level=True)

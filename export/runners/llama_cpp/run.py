@@ -133,7 +133,8 @@ class Model:
         Args:
             prompts: token ids, one list a row; the rows are answered side by side.
             max_new_tokens: longest answer.
-            choose: the next token of (row, logits [vocabulary]); the logits hold until the next step only.
+            choose: the next token of (row, logits [vocabulary]), None where the row's answer ends there; the logits hold until
+                the next step only.
         """
         check_lengths(prompts, self.context_tokens - (not self.is_pair), self.context_tokens)
         rooms = [min(max_new_tokens, self.context_tokens - (0 if self.is_pair else len(ids))) for ids in prompts]
@@ -143,7 +144,7 @@ class Model:
             finished = []
             for slot, logits in self._decode(feed):
                 token = choose(rows[slot], logits)
-                if llama_cpp.llama_vocab_is_eog(self._vocabulary, token):
+                if token is None or llama_cpp.llama_vocab_is_eog(self._vocabulary, token):
                     finished.append(slot)
                     continue
                 yield rows[slot], token

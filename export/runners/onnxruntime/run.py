@@ -109,7 +109,7 @@ class Model:
         Args:
             prompts: token ids, one list a row.
             max_new_tokens: longest answer.
-            choose: the next token of (row, logits [vocabulary]).
+            choose: the next token of (row, logits [vocabulary]), None where the row's answer ends there.
         """
         check_lengths(prompts, self.context_tokens - (not self.is_pair), self.context_tokens)
         rows = list(range(len(prompts)))
@@ -123,7 +123,7 @@ class Model:
                 raise RunnerError(f"the graph's logits are {logits.dtype} of {logits.shape}, expected [rows, 1, words]")
             for place, row in enumerate(rows):
                 token = choose(row, logits[place, -1])
-                if token in self._ends:
+                if token is None or token in self._ends:
                     continue
                 yield row, token
                 if position + 1 < limits[row]:
