@@ -66,16 +66,20 @@ def load_question_set(name: str) -> tuple[str, list[Question]]:
 
 
 def _stages() -> list[Question]:
-    """As many stories of each number of steps, the easy ones first."""
+    """As many stories of each number of steps, in turns, so that the first few are of all of them."""
     from kpodx.dataset.embedded import generate_questions
 
-    found = []
-    for steps in range(1, MOST_STEPS + 1):
-        stage = generate_questions(
+    stages = [
+        generate_questions(
             Split.TEST, STAGE_QUESTIONS, seed=STAGE_SEED, min_steps=steps, max_steps=steps, level="basic"
         )
-        found += [replace(question, id=f"stage-{steps}-{question.id}") for question in stage]
-    return found
+        for steps in range(1, MOST_STEPS + 1)
+    ]
+    return [
+        replace(question, id=f"stage-{question.num_steps}-{question.id}")
+        for questions in zip(*stages, strict=True)
+        for question in questions
+    ]
 
 
 def _config(name: str) -> tuple[DatasetConfig, Split]:

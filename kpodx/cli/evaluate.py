@@ -204,3 +204,12 @@ def _print(document: dict[str, Any], target: Path) -> None:
         "peak / file MiB",
     )
     terminal.print_table(str(target), columns, rows)
+    answered = [model for model in document["models"] if model["verdict"]]
+    accuracies = [("student", student), *((model["quantization"], model["accuracy"]) for model in answered)]
+    if len(student["by_steps"]) > 1:
+        lines = [
+            (name, *(terminal.percent(group["accuracy"]) for group in its["by_steps"].values()))
+            for name, its in accuracies
+        ]
+        counts = [f"{steps} ({group['n']})" for steps, group in student["by_steps"].items()]
+        terminal.print_table("accuracy %, by number of steps (questions)", ("model", *counts), lines)

@@ -19,6 +19,7 @@ def test_stages_have_as_many_questions_of_every_number_of_steps() -> None:
     counts = Counter(question.num_steps for question in questions)
     assert name == "stages"
     assert counts == dict.fromkeys(range(1, 9), 50)
+    assert [question.num_steps for question in questions[:8]] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert len({question.id for question in questions}) == len({question.question for question in questions}) == 400
     assert load_question_set("stages")[1] == questions
 
