@@ -99,9 +99,9 @@ def test_only_the_command_line_meets_the_terminal(path: Path) -> None:
         assert not roots & {"typer", "rich"}, f"{module_name(path)} talks to the terminal"
 
 
-def loaded_by(code: str) -> list[str]:
-    """The heavy packages that are loaded after some code ran in a fresh process."""
-    check = f"import sys; print(sorted(set({HEAVY!r}) & sys.modules.keys()))"
+def loaded_by(code: str, packages: tuple[str, ...] = HEAVY) -> list[str]:
+    """Which of some packages are loaded after some code ran in a fresh process; the heavy ones by default."""
+    check = f"import sys; print(sorted(set({packages!r}) & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], check=True, capture_output=True, text=True)
     loaded: list[str] = ast.literal_eval(done.stdout.splitlines()[-1])
     return loaded
@@ -110,6 +110,10 @@ def loaded_by(code: str) -> list[str]:
 @pytest.mark.parametrize("name", ["modeling", *PHASES])
 def test_settings_load_nothing_heavy(name: str) -> None:
     assert loaded_by(f"import kpodx.{name}.config") == []
+
+
+def test_help_loads_not_even_what_is_light() -> None:
+    assert loaded_by("import kpodx.cli", (*HEAVY, "numpy", "pydantic", "fastapi", "onnxruntime")) == []
 
 
 def test_the_command_line_and_recipes_load_nothing_heavy() -> None:

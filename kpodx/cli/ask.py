@@ -9,10 +9,8 @@ from typing import Annotated
 
 import typer
 
-from kpodx.artifacts import read_json
 from kpodx.cli.export import RUNS
 from kpodx.errors import RunError, UsageError
-from kpodx.export.manifest import PACKAGE, shipped_runner
 
 
 def ask(
@@ -23,6 +21,9 @@ def ask(
     ] = None,
 ) -> None:
     """Ask an exported reasoner, through the same program that runs on a device."""
+    from kpodx.artifacts import read_json
+    from kpodx.export.manifest import PACKAGE, models_of, newest_package, shipped_runner
+
     folder = package or newest_package(RUNS)
     models = models_of(folder)
     manifest = read_json(folder / PACKAGE)
@@ -47,31 +48,3 @@ def ask(
             hint="The file is damaged: export it again.",
         )
     raise typer.Exit(status)
-
-
-def newest_package(runs: Path) -> Path:
-    """The package below `runs` that was written last; RunError where there is none."""
-    found = sorted(runs.glob(f"*/export/*/{PACKAGE}"), key=lambda path: (path.stat().st_mtime, str(path)))
-    if not found:
-        raise RunError(f"There is no package below {runs}.", hint="Make one: kpodx export")
-    return found[-1].parent
-
-
-def models_of(folder: Path) -> dict[str, str]:
-    """Quantisation by name of the models that a package's manifest names; RunError where the folder is no package that has them."""
-    if not (folder / PACKAGE).is_file():
-        raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export")
-    again = "Make the package again: kpodx export"
-    try:
-        models = {str(model["name"]): str(model["quantization"]) for model in read_json(folder / PACKAGE)["models"]}
-    except (KeyError, TypeError, RecursionError) as error:
-        raise RunError(f"{folder / PACKAGE} names no models.", hint=again) from error
-    if not models:
-        raise RunError(f"{folder / PACKAGE} names no models.", hint=again)
-    for name in models:
-        # Links stay allowed: in the hub's cache every file is one.
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise RunError(f"{folder / PACKAGE} names a model outside the package: {name!r}.", hint=again)
-        if not (folder / name).is_file():
-            raise RunError(f"{folder / PACKAGE} names a model that is not there: {name!r}.", hint=again)
-    return models

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpodx.cli import terminal
-from kpodx.cli.ask import newest_package
 from kpodx.cli.export import RUNS
 from kpodx.errors import KpodxError, ModelError, WorkerError
 
@@ -36,6 +35,7 @@ def chat(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
 ) -> None:
     """Ask an exported reasoner question after question; each stands alone, since a student was trained on single ones."""
+    from kpodx.export.manifest import newest_package
     from kpodx.serving.catalogue import served_models
 
     found = served_models([package or newest_package(RUNS)], [model] if model else (), threads)[0]

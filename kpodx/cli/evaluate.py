@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kpodx.cli import terminal
-from kpodx.cli.ask import newest_package
 from kpodx.cli.export import RUNS
 from kpodx.errors import GateError, RunError, UsageError
-from kpodx.export.manifest import PACKAGE
 
 if TYPE_CHECKING:
     from kpodx.acceptance.evaluate import Examination
@@ -81,6 +79,7 @@ def evaluate(
     from kpodx.acceptance.evaluate import evaluate_package, failures, import_results, load_package, read_result
     from kpodx.acceptance.regression import Tolerances, regressions
     from kpodx.acceptance.results import read_results
+    from kpodx.export.manifest import newest_package
 
     if results is not None and (device or question_set or model):
         raise UsageError("--import scores what was asked already: --device, --set and --model do not go with it.")
@@ -131,6 +130,7 @@ def _run_of(folder: Path, run: Path | None) -> Run:
 def _package_of(results: Results) -> Path:
     """The package below `runs/` that results were made with."""
     from kpodx.artifacts import hash_path
+    from kpodx.export.manifest import PACKAGE
 
     for path in sorted(RUNS.glob(f"*/export/*/{PACKAGE}")):
         if hash_path(path) == results.bundle["package"]:

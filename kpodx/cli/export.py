@@ -13,7 +13,6 @@ import typer
 
 from kpodx.cli import terminal
 from kpodx.errors import RunError, UsageError
-from kpodx.export.manifest import DEFAULTS, QUANTIZATIONS
 
 if TYPE_CHECKING:
     from kpodx.export.package import Exported
@@ -84,6 +83,7 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
 ) -> None:
     """Write a student as GGUF files or ONNX graphs, each compared with the student before it is kept."""
+    from kpodx.export.manifest import DEFAULTS, QUANTIZATIONS
     from kpodx.export.profiles import load_profile
 
     device = load_profile(profile) if profile else None

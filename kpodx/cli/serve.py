@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from kpodx.cli import terminal
-from kpodx.cli.ask import newest_package
 from kpodx.cli.export import RUNS
 from kpodx.errors import MissingDependencyError
 
@@ -52,6 +51,7 @@ def serve(
 ) -> None:
     """Answer requests in OpenAI's API with exported reasoners, until Ctrl-C or SIGTERM."""
     require_serving()
+    from kpodx.export.manifest import newest_package
     from kpodx.serving.addresses import check_access
     from kpodx.serving.catalogue import served_models
     from kpodx.serving.limits import Limits

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kpodx.artifacts import read_json
 from kpodx.config import shipped
 from kpodx.errors import RunError
 from kpodx.text.prompts import CUE
@@ -39,6 +40,34 @@ def shipped_runner(form: object) -> Path:
     if form not in RUNNERS:
         raise RunError(f"The package is of an unknown kind: {form!r}, expected one of {', '.join(RUNNERS)}.")
     return shipped("export") / "runners" / RUNNERS[str(form)] / "run.py"
+
+
+def newest_package(runs: Path) -> Path:
+    """The package below `runs` that was written last; RunError where there is none."""
+    found = sorted(runs.glob(f"*/export/*/{PACKAGE}"), key=lambda path: (path.stat().st_mtime, str(path)))
+    if not found:
+        raise RunError(f"There is no package below {runs}.", hint="Make one: kpodx export")
+    return found[-1].parent
+
+
+def models_of(folder: Path) -> dict[str, str]:
+    """Quantisation by name of the models that a package's manifest names; RunError where the folder is no package that has them."""
+    if not (folder / PACKAGE).is_file():
+        raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export")
+    again = "Make the package again: kpodx export"
+    try:
+        models = {str(model["name"]): str(model["quantization"]) for model in read_json(folder / PACKAGE)["models"]}
+    except (KeyError, TypeError, RecursionError) as error:
+        raise RunError(f"{folder / PACKAGE} names no models.", hint=again) from error
+    if not models:
+        raise RunError(f"{folder / PACKAGE} names no models.", hint=again)
+    for name in models:
+        # Links stay allowed: in the hub's cache every file is one.
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise RunError(f"{folder / PACKAGE} names a model outside the package: {name!r}.", hint=again)
+        if not (folder / name).is_file():
+            raise RunError(f"{folder / PACKAGE} names a model that is not there: {name!r}.", hint=again)
+    return models
 
 
 @dataclass(frozen=True)

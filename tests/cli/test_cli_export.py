@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from kpodx.artifacts import read_json, write_json
 from kpodx.cli import app
-from kpodx.cli.ask import newest_package
 from kpodx.errors import GateError, RunError, UsageError
+from kpodx.export.manifest import newest_package
 
 
 def test_a_folder_becomes_a_package_and_answers(tmp_path: Path, tiny_t5: Path) -> None:
