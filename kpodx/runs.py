@@ -144,7 +144,7 @@ def open_run(path: Path) -> Iterator[Run]:
         raise RunError(
             f"The run folder {path} cannot be made: {error.strerror}.", hint="Give another with --run."
         ) from error
-    with _locked(path):
+    with locked(path):
         run = (
             load_run(path)
             if (path / MANIFEST).is_file() and not _is_damaged(path / MANIFEST)
@@ -184,14 +184,20 @@ def refuse_foreign(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder's lock; the kernel releases it when the process ends, however it ends."""
+def locked(path: Path, hint: str = "Give another folder with --run.") -> Iterator[None]:
+    """Hold the folder's lock; the kernel releases it when the process ends, however it ends.
+
+    Args:
+        path: of the folder.
+        hint: what to do where it cannot be had.
+
+    Raises:
+        RunError: the folder is in use, or cannot be written.
+    """
     try:
         handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be written: {error.strerror}.", hint="Give another folder with --run."
-        ) from error
+        raise RunError(f"{path} cannot be written: {error.strerror}.", hint=hint) from error
     try:
         try:
             _lock_exclusively(handle)
@@ -199,12 +205,12 @@ def _locked(path: Path) -> Iterator[None]:
             holder = os.pread(handle, 32, 0).decode().strip() or "unknown"
             raise RunError(
                 f"{path} is in use by another kpodx process, pid {holder}.",
-                hint="Wait for it to end, or give another folder with --run.",
+                hint=f"Wait for it to end. {hint}",
             ) from error
         except OSError as error:
             raise RunError(
                 f"{path} is on a file system without file locks ({errno.errorcode.get(error.errno or 0)}).",
-                hint="Put the run on a local disk with --run.",
+                hint=f"It must be on a local disk. {hint}",
             ) from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

@@ -18,10 +18,12 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import metadata
 from pathlib import Path
 
 BUNDLE, QUESTIONS, RESULTS = "bundle.json", "questions.jsonl", "results.jsonl"
 ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
+ENGINES = ("onnxruntime", "tokenizers", "numpy", "llama_cpp_python")
 POLL_SECONDS = 0.02
 WARM_UP = 2
 """Answers that come before those whose times count."""
@@ -40,19 +42,21 @@ def main(argv=None):
     parser.add_argument("--runner", type=Path, default=here / "run.py", help="program that runs them")
     arguments = parser.parse_args(argv)
     try:
-        answer_bundle(arguments.bundle, arguments.package, arguments.runner)
-        if sys.stdout.isatty():
+        unfinished = answer_bundle(arguments.bundle, arguments.package, arguments.runner)
+        for line in unfinished:
+            print(f"not finished: {line}", file=sys.stderr)
+        if sys.stdout.isatty() and not unfinished:
             print(f"{arguments.bundle / RESULTS} is whole: kpodx evaluate --import {RESULTS}")
     except (BundleError, OSError, ValueError, KeyError, TypeError) as error:
         print(f"error: {type(error).__name__ if isinstance(error, KeyError) else ''} {error}".strip(), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
+    return 4 if unfinished else 0
 
 
 def answer_bundle(folder, package, runner):
-    """Ask each model what it was not asked yet, then take its times.
+    """Ask each model what it was not asked yet, then take its times; what did not finish, in words.
 
     Args:
         folder: holds bundle.json and questions.jsonl; results.jsonl is added to.
@@ -60,44 +64,62 @@ def answer_bundle(folder, package, runner):
         runner: the program that runs them.
     """
     bundle = json.loads((folder / BUNDLE).read_text(encoding="utf-8"))
-    check_hashes(bundle, folder, package)
-    questions = [json.loads(line) for line in (folder / QUESTIONS).read_text(encoding="utf-8").splitlines()]
+    check_hashes(bundle, folder, package, runner.parent)
+    for left in folder.glob(".asked-*.jsonl"):
+        left.unlink()
+    machine = describe_machine(bundle["threads"] or half_of_the_cores())
+    # Answers and times of another machine, or of other versions, are not this one's.
+    place = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:8]
+    questions = [json.loads(line) for line in lines_of((folder / QUESTIONS).read_bytes())]
     results = folder / RESULTS
-    records = whole_records(results)
+    records = [record for record in whole_records(results) if record.get("place") == place]
     wanted = []
     for model in bundle["models"]:
         done = {r["id"] for r in records if r["part"] == "answer" and r["key"] == model["answers_key"]}
         rest = [question for question in questions if question["id"] not in done]
-        has_cost = any(r["part"] == "cost" and r["key"] == model["cost_key"] for r in records)
-        wanted.append((model, rest, not has_cost))
+        costs = [r["ending"] for r in records if r["part"] == "cost" and r["key"] == model["cost_key"]]
+        wanted.append((model, rest, "finished" not in costs))
     few = questions[: bundle["cost_questions"] + WARM_UP]
     tell = Teller(sum(len(rest) + is_costly * len(few) for _, rest, is_costly in wanted))
+    unfinished = []
     with results.open("a", encoding="utf-8") as stream:
-        write(stream, {"part": "bundle", "bundle": bundle, "machine": describe_machine()})
+
+        def write(**record):
+            """Add a line that is on its way to the disk when this returns."""
+            if record.get("ending", "finished") != "finished":
+                unfinished.append(f"{record['model']}: {record['ending']} {record['error']}".strip())
+            stream.write(json.dumps({**record, "place": place}, ensure_ascii=False) + "\n")
+            stream.flush()
+
+        write(part="bundle", bundle=bundle, machine=machine)
         for model, rest, is_costly in wanted:
-            ask = Asking(model, bundle, folder, package, runner, tell)
+            ask = Asking(model, {**bundle, "threads": machine["threads"]}, folder, package, runner, tell)
+
+            def keep(record, model=model):
+                """One answer, without the question, which is known."""
+                kept = {name: value for name, value in record.items() if name != "question"}
+                write(part="answer", model=model["name"], key=model["answers_key"], **kept)
+
             if rest:
-                ending = ask(rest, bundle["batch_size"], lambda record, m=model: keep_answer(stream, m, record))
-                write(stream, {"part": "answers", "model": model["name"], "key": model["answers_key"], **ending})
+                ending = ask(rest, bundle["batch_size"], keep)
+                write(part="answers", model=model["name"], key=model["answers_key"], **ending)
             if is_costly:
                 times = []
                 ending = ask(few, 1, times.append)
                 shown = ("prompt_tokens", "first_token_seconds", "seconds", "tokens_per_second")
                 times = [{name: record[name] for name in shown} for record in times]
-                cost = {"part": "cost", "model": model["name"], "key": model["cost_key"], "times": times, **ending}
-                write(stream, cost)
+                write(part="cost", model=model["name"], key=model["cost_key"], times=times, **ending)
+    return unfinished
 
 
-def keep_answer(stream, model, record):
-    """One answer, without the question, which is known."""
-    kept = {name: value for name, value in record.items() if name != "question"}
-    write(stream, {"part": "answer", "model": model["name"], "key": model["answers_key"], **kept})
+def half_of_the_cores():
+    """CPU threads by default: hyperthreads and small cores rarely help."""
+    return max(1, (os.cpu_count() or 2) // 2)
 
 
-def write(stream, record):
-    """Add a line that is on its way to the disk when this returns."""
-    stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-    stream.flush()
+def lines_of(content):
+    """Lines of JSONL; characters that only Python takes for the end of a line stay in it."""
+    return [line for line in content.decode("utf-8").split("\n") if line]
 
 
 class Teller:
@@ -118,9 +140,10 @@ class Teller:
             print(json.dumps({"answered": self.answered, "model": name}), flush=True)
 
 
-def check_hashes(bundle, folder, package):
-    """BundleError where a model or the questions are not those that the bundle was made with."""
+def check_hashes(bundle, folder, package, programs):
+    """BundleError where a model, the questions or the runner are not those that the bundle was made with."""
     expected = {folder / QUESTIONS: bundle["questions"]["file_sha256"]}
+    expected[programs / "run.py"] = bundle["programs"]["run.py"]
     for model in bundle["models"]:
         expected |= {package / name: digest for name, digest in model["files"].items()}
     for path, digest in expected.items():
@@ -147,7 +170,7 @@ def whole_records(path):
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         path.write_bytes(whole)
-    return [json.loads(line) for line in whole.splitlines()]
+    return [json.loads(line) for line in lines_of(whole)]
 
 
 class Asking:
@@ -166,7 +189,7 @@ class Asking:
         self.name, self.tell = model["name"], tell
         self.asked = folder / f".asked-{os.getpid()}.jsonl"
         self.limit_mib = bundle["memory_mib"]
-        self.command = [sys.executable, str(runner), "--model", str(package / model["name"])]
+        self.command = [sys.executable, str(runner), "--keep-going", "--model", str(package / model["name"])]
         for name in ("threads", "max_new_tokens", "context_tokens"):
             if bundle[name] is not None:
                 self.command += [f"--{name.replace('_', '-')}", str(bundle[name])]
@@ -185,6 +208,7 @@ class Asking:
         command = [*self.command, "--batch-size", str(batch_size), "--questions", str(self.asked)]
         energy, begun, answered = read_energy(), time.perf_counter(), 0
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+        pipes["errors"] = "replace"
         process = subprocess.Popen(command, env=self.environment, **pipes)
         watch = MemoryWatch(process, self.limit_mib)
         errors = ErrorLines(process.stderr)
@@ -265,8 +289,8 @@ def read_energy():
         return None
 
 
-def describe_machine():
-    """The machine that measures: processor, cores, memory, system."""
+def describe_machine(threads):
+    """The machine that measures, and with what: processor, cores, memory, threads, system, versions."""
     processor, memory = platform.processor() or platform.machine(), None
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -279,10 +303,20 @@ def describe_machine():
         "processor": processor,
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
+        "threads": threads,
         "memory_mib": memory,
         "system": platform.platform(),
         "python": platform.python_version(),
+        "versions": {name: version for name in ENGINES if (version := installed(name))},
     }
+
+
+def installed(name):
+    """Version of a package, None where it is not there."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":

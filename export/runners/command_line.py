@@ -141,6 +141,9 @@ def answer_all(model, lines, arguments):
     while window := list(itertools.islice(read, arguments.batch_size * (WINDOW if arguments.batch_size > 1 else 1))):
         by_length = sorted(range(len(window)), key=lambda i: -len(window[i][0]))
         done = {}
+        if arguments.keep_going:
+            done = {row: unanswered(model, *window[row]) for row in by_length if is_too_long(model, window[row][0])}
+            by_length = [row for row in by_length if row not in done]
         for begin in range(0, len(by_length), arguments.batch_size):
             rows = by_length[begin : begin + arguments.batch_size]
             numbers = [number + row for row in rows]
@@ -149,6 +152,29 @@ def answer_all(model, lines, arguments):
         for row in range(len(window)):
             yield done[row]
         number += len(window)
+
+
+def is_too_long(model, question):
+    """Whether a question does not fit into the model's context."""
+    return len(model.tokenize(model.prompt.replace("{question}", question))) > model.context_tokens - (
+        not model.is_pair
+    )
+
+
+def unanswered(model, question, rest):
+    """The record of a question that does not fit."""
+    tokens = len(model.tokenize(model.prompt.replace("{question}", question)))
+    error = f"the prompt has {tokens} tokens, the context holds {model.context_tokens}"
+    nothing = dict.fromkeys(("first_token_seconds", "seconds", "tokens_per_second"), 0.0)
+    return {
+        **rest,
+        "question": question,
+        "output": "",
+        "tokens": [],
+        "prompt_tokens": tokens,
+        **nothing,
+        "error": error,
+    }
 
 
 def read_json(path):
@@ -198,7 +224,7 @@ def read_package(folder):
 def find_model(given, folder, package, pattern):
     """The model file to run: the one given, or the first of the package."""
     if given:
-        return Path(given)
+        return Path(given) if Path(given).is_file() else named_model(given, folder, package)
     try:
         name = Path(package["models"][0]["name"])
     except (KeyError, IndexError, TypeError):
@@ -211,6 +237,18 @@ def find_model(given, folder, package, pattern):
     if not found:
         raise RunnerError("there is no model beside run.py; name one with --model")
     return found[0]
+
+
+def named_model(given, folder, package):
+    """The model of a package that is meant by its quantisation or its name in the manifest."""
+    models = package.get("models")
+    models = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
+    for model in models:
+        name = Path(str(model.get("name")))
+        if given in (model.get("quantization"), name.as_posix()) and not name.is_absolute() and ".." not in name.parts:
+            return folder / name
+    known = ", ".join(str(model.get("quantization")) for model in models)
+    raise RunnerError(f"there is no file {given}" + (f", and no such model: there are {known}" if known else ""))
 
 
 def main(load, description, pattern, argv=None):
@@ -260,12 +298,19 @@ def _run(load, description, pattern, argv):
     parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--keep-going", action="store_true", help="give a question that does not fit an empty answer, and go on"
+    )
     arguments = parser.parse_args(argv)
     for name in ("max_new_tokens", "threads", "batch_size"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if arguments.seed < 0:
         parser.error("--seed must be at least 0")
+    if not 0 <= arguments.temperature < float("inf"):
+        parser.error("--temperature must be 0 or more")
+    if not 0 < arguments.top_p <= 1:
+        parser.error("--top-p must be above 0, and 1 at most")
     model_file = find_model(arguments.model, folder, package, pattern)
     with load(model_file, arguments.threads, arguments.context_tokens) as model:
         if arguments.question is not None:

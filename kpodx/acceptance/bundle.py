@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kpodx.acceptance.package import choose_models, read_files
 from kpodx.artifacts import hash_json, hash_path, write_json, write_jsonl, write_text
 from kpodx.config import shipped
-from kpodx.errors import DataError, UsageError
-from kpodx.export.manifest import PACKAGE
+from kpodx.errors import UsageError
+from kpodx.export.manifest import PACKAGE, shipped_runner
 
 BUNDLE, QUESTIONS, RESULTS = "bundle.json", "questions.jsonl", "results.jsonl"
 PROGRAM = "bundle.py"
+WARM_UP = 2
+"""Answers that come before those whose times count; the program has the same."""
 NEEDS = {"onnx": "onnxruntime tokenizers numpy", "gguf": "llama-cpp-python"}
 
 Asked = Mapping[str, Any]
@@ -27,14 +29,14 @@ class Device:
     """What a package may use.
 
     Attributes:
-        threads: CPU threads.
+        threads: CPU threads; None takes half of the cores of the machine that answers.
         memory_mib: most resident memory, in MiB; None sets no limit.
         context_tokens: most tokens of prompt and answer; None takes the model's own.
         batch_size: questions at a time where only answers count; times are always taken one by one.
         max_new_tokens: longest answer.
     """
 
-    threads: int
+    threads: int | None
     memory_mib: int | None = None
     context_tokens: int | None = None
     batch_size: int = 1
@@ -49,10 +51,10 @@ def device_of(
     memory_mib: int | None = None,
     batch_size: int = 1,
 ) -> Device:
-    """What a package's profile allows, where nothing else is said; half of this machine's cores where it has no profile."""
+    """What a package's profile allows, where nothing else is said."""
     profile = manifest.get("profile") or {}
     return Device(
-        threads=threads or profile.get("threads") or max(1, (os.cpu_count() or 2) // 2),
+        threads=threads or profile.get("threads"),
         memory_mib=memory_mib or profile.get("memory_mib"),
         context_tokens=profile.get("context_tokens"),
         batch_size=batch_size,
@@ -60,33 +62,16 @@ def device_of(
     )
 
 
-def choose_models(manifest: Mapping[str, Any], wanted: Sequence[str]) -> list[dict[str, Any]]:
-    """Entries of a manifest's models, by name or quantisation; all where none is wanted.
-
-    Raises:
-        DataError: there is none of that name.
-    """
-    models = [model for model in manifest["models"] if not wanted or {model["name"], model["quantization"]} & {*wanted}]
-    known = {word for model in manifest["models"] for word in (model["name"], model["quantization"])}
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not models:
-        names = ", ".join(str(model["quantization"]) for model in manifest["models"])
-        raise DataError(f"The package {manifest['name']} has no model {', '.join(unknown)}; it has {names}.")
-    return models
-
-
-def model_files(manifest: Mapping[str, Any], model: str) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of the files that a model is made of: a GGUF file, or the graphs of one quantisation with their weights."""
-    path = Path(model)
-    encoder = path.name.replace("decoder_model_merged", "encoder_model")
-    names = {path.name, encoder, f"{path.name}_data", f"{encoder}_data"} if path.suffix == ".onnx" else {path.name}
-    wanted = {path.with_name(name).as_posix() for name in names}
-    return {name: entry for name, entry in sorted(manifest["files"].items()) if name in wanted}
+def shipped_programs(kind: str) -> dict[str, Path]:
+    """The programs that answer a bundle, by their names in it; always ours, since a package may come from anybody."""
+    runner = shipped_runner(kind)
+    programs = shipped("export") / "runners"
+    return {PROGRAM: programs / PROGRAM, "command_line.py": programs / "command_line.py", "run.py": runner}
 
 
 def describe_bundle(
     package: Path,
-    manifest: Mapping[str, Any],
+    manifest: dict[str, Any],
     questions: Sequence[Asked],
     device: Device,
     *,
@@ -94,6 +79,7 @@ def describe_bundle(
     cost_questions: int,
     models: Sequence[str] = (),
     occasion: str = "",
+    programs: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What bundle.json says. The keys of a model's answers and costs change with all that could change them.
 
@@ -106,20 +92,23 @@ def describe_bundle(
         cost_questions: how many answers' times count.
         models: names or quantisations; all by default.
         occasion: something new where times of an earlier occasion must not count.
+        programs: sha256 by name of those that answer; ours, as they are now, by default.
     """
+    if programs is None:
+        programs = {name: hash_path(path) for name, path in shipped_programs(manifest["kind"]).items()}
     asked = [dict(question) for question in questions]
     described = []
     for model in choose_models(manifest, models):
-        files = {name: entry["sha256"] for name, entry in model_files(manifest, model["name"]).items()}
-        answers = [files, asked, device.context_tokens, device.max_new_tokens, device.batch_size]
-        cost = [files, asked[: cost_questions + 2], device.context_tokens, device.max_new_tokens]
+        files = {name: entry["sha256"] for name, entry in read_files(manifest, model["name"]).items()}
+        common = [files, dict(programs), device.context_tokens, device.max_new_tokens]
+        cost = [asked[: cost_questions + WARM_UP], device.threads, device.memory_mib, occasion]
         described.append(
             {
                 "name": model["name"],
                 "quantization": model["quantization"],
                 "files": files,
-                "answers_key": hash_json(answers)[:12],
-                "cost_key": hash_json([cost, device.threads, device.memory_mib, occasion])[:12],
+                "answers_key": hash_json([common, asked, device.batch_size])[:12],
+                "cost_key": hash_json([common, cost])[:12],
             }
         )
     return {
@@ -133,6 +122,7 @@ def describe_bundle(
         "batch_size": device.batch_size,
         "cost_questions": cost_questions,
         "occasion": occasion,
+        "programs": dict(programs),
         "models": described,
     }
 
@@ -145,13 +135,17 @@ def write_questions(folder: Path, bundle: Mapping[str, Any], questions: Sequence
     return document
 
 
-def write_bundle(folder: Path, package: Path, kind: str, bundle: Mapping[str, Any], questions: Sequence[Asked]) -> None:
-    """Copy a package with its questions into a folder that a device can be given; it appears whole or not at all.
+def write_bundle(
+    folder: Path, package: Path, manifest: dict[str, Any], bundle: Mapping[str, Any], questions: Sequence[Asked]
+) -> None:
+    """Write what a device needs into a folder, which appears whole or not at all.
+
+    Only what the models read is copied: what else lies in a package would be run, or leave this machine, unseen.
 
     Args:
         folder: must not exist yet.
         package: folder of the package.
-        kind: onnx or gguf.
+        manifest: its manifest.
         bundle: from `describe_bundle`.
         questions: the same that were described.
 
@@ -162,17 +156,19 @@ def write_bundle(folder: Path, package: Path, kind: str, bundle: Mapping[str, An
         raise UsageError(f"{folder} exists already.", hint="Name another folder with --bundle, or remove it.")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        shutil.copytree(package, partial)
-        programs = shipped("export") / "runners"
-        # Newer ones than the package's own may know more.
-        for program in (PROGRAM, "command_line.py", f"{'onnxruntime' if kind == 'onnx' else 'llama_cpp'}/run.py"):
-            shutil.copyfile(programs / program, partial / Path(program).name)
+        carried = {PACKAGE, *(name for model in bundle["models"] for name in model["files"])}
+        for name in sorted(carried):
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(package / name, partial / name)
+        for name, program in shipped_programs(manifest["kind"]).items():
+            shutil.copyfile(program, partial / name)
         write_questions(partial, bundle, questions)
-        instruction = f"pip install {NEEDS[kind]} && python run.py"
         write_text(
             partial / "INSTRUCTIONS.txt",
-            f"{instruction}\n\nin this folder, and bring {RESULTS} back: kpodx evaluate --import {RESULTS}\n",
+            f"pip install {NEEDS[manifest['kind']]} && python run.py\n\n"
+            f"in this folder, and bring {RESULTS} back: kpodx evaluate --import {RESULTS}\n",
         )
         partial.rename(folder)
     finally:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kpodx.acceptance.bundle import BUNDLE, PROGRAM, RESULTS
-from kpodx.artifacts import hash_path
-from kpodx.config import shipped
+from kpodx.acceptance.bundle import BUNDLE, PROGRAM, RESULTS, shipped_programs
+from kpodx.artifacts import hash_json, read_json
 from kpodx.errors import RunError, UsageError
-from kpodx.export.manifest import shipped_runner
 from kpodx.runtime import Progress
 
+WHOLE = ".whole"
 URL = re.compile(r"ssh://((?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9._-]*)(?::(\d{1,5}))?(?:/(.*))?")
 
 
@@ -35,10 +34,9 @@ def run_here(folder: Path, package: Path, kind: str, progress: Progress) -> None
     Raises:
         RunError: the program stopped.
     """
-    # Our own copy of the runner: a package may come from anybody.
-    program, runner = shipped("export") / "runners" / PROGRAM, shipped_runner(kind)
-    command = [sys.executable, str(program), "--bundle", str(folder), "--package", str(package)]
-    _follow([*command, "--runner", str(runner)], progress)
+    programs = shipped_programs(kind)
+    command = [sys.executable, str(programs[PROGRAM]), "--bundle", str(folder), "--package", str(package)]
+    _follow([*command, "--runner", str(programs["run.py"])], progress)
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,9 @@ class Remote:
 
     @property
     def host(self) -> str:
-        """Its name, without the user's."""
-        return self.target.rpartition("@")[2]
+        """Its name, and the port where one is named, without the user's."""
+        port = f"-{self.port}" if self.port else ""
+        return self.target.rpartition("@")[2] + port
 
     def command(self, words: Sequence[str] | str) -> list[str]:
         """An ssh command that runs something there; a text is a shell's line."""
@@ -97,22 +96,29 @@ def run_there(remote: Remote, bundle: Path, progress: Progress) -> Path:
     Raises:
         RunError: ssh, or the program there, stopped.
     """
-    place = f"{remote.folder}/{hash_path(bundle / BUNDLE)[:12]}"
+    described = read_json(bundle / BUNDLE)
+    # What is carried; times are no part of it.
+    carried = [described[name] for name in ("package", "programs", "questions")]
+    place = f"{remote.folder}/{hash_json([carried, [model['files'] for model in described['models']]])[:12]}"
     quoted = shlex.quote(place)
-    # bundle.json is moved there last, so that a folder that has it is whole.
-    if _call(remote.command(f"test -f {quoted}/{BUNDLE}"), check=False).returncode != 0:
+    if _call(remote.command(f"test -f {quoted}/{WHOLE}"), check=False).returncode != 0:
         progress.note(f"copying {bundle} to {remote.target}:{place}")
-        unpack = f"mkdir -p {quoted} && tar -xf - -C {quoted} && mv {quoted}/{BUNDLE}.new {quoted}/{BUNDLE}"
-        _send(remote.command(unpack), bundle)
-    _follow(remote.command(f"cd {quoted} && exec {shlex.quote(remote.python)} {PROGRAM}"), progress)
+        # The mark comes last, so that a folder that has it is whole.
+        _send(remote.command(f"mkdir -p {quoted} && tar -xf - -C {quoted} && touch {quoted}/{WHOLE}"), bundle)
+    else:
+        _call(remote.command(f"cat > {quoted}/{BUNDLE}"), sent=(bundle / BUNDLE).read_bytes())
+    # A relative path to a Python is one from the home there, as the bundle's own.
+    home = '"$home"/' if "/" in remote.python.removeprefix("~/") and not remote.python.startswith("/") else ""
+    python = home + shlex.quote(remote.python.removeprefix("~/"))
+    _follow(remote.command(f"home=$PWD; cd {quoted} && exec {python} {PROGRAM}"), progress)
     fetched = _call(remote.command(f"cat {quoted}/{RESULTS}")).stdout
     (bundle / RESULTS).write_bytes(fetched)
     return bundle / RESULTS
 
 
-def _call(command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+def _call(command: Sequence[str], *, check: bool = True, sent: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     try:
-        done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, check=False, input=sent)
     except FileNotFoundError as error:
         raise RunError(f"{command[0]} is not installed.", hint="--device needs OpenSSH's client.") from error
     # ssh's own failures end with 255.
@@ -128,9 +134,8 @@ def _send(command: Sequence[str], bundle: Path) -> None:
         try:
             with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
                 for path in sorted(bundle.rglob("*")):
-                    name = path.relative_to(bundle).as_posix()
-                    if path.is_file() and name != RESULTS:
-                        archive.add(path, f"{name}.new" if name == BUNDLE else name)
+                    if path.is_file():
+                        archive.add(path, path.relative_to(bundle).as_posix())
             process.stdin.close()
         except BrokenPipeError:
             pass
@@ -142,7 +147,7 @@ def _send(command: Sequence[str], bundle: Path) -> None:
 def _follow(command: Sequence[str], progress: Progress) -> None:
     """Run a bundle's program and show its progress; RunError where it does not end well."""
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -155,14 +160,20 @@ def _follow(command: Sequence[str], progress: Progress) -> None:
         except BaseException:
             process.terminate()
             raise
-    if process.returncode != 0:
+    # 4: some model did not finish, which the results tell.
+    if process.returncode not in (0, 4):
         raise RunError(_ended(command, process.returncode, errors))
 
 
 def _events(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
+    """What the program tells; a login on a device may say other things before."""
     for line in lines:
-        if line.startswith("{"):
-            yield json.loads(line)
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and event.keys() & {"total", "answered"}:
+            yield event
 
 
 def _ended(command: Sequence[str], status: int, errors: str) -> str:

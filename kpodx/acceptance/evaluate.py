@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import kpodx
-from kpodx.acceptance.bundle import RESULTS, Device, describe_bundle, model_files, write_bundle, write_questions
+from kpodx.acceptance.bundle import RESULTS, WARM_UP, Device, describe_bundle, write_bundle, write_questions
 from kpodx.acceptance.device import Remote, run_here, run_there
+from kpodx.acceptance.package import load_package, model_files
 from kpodx.acceptance.results import Results, read_results, summarize_cost
 from kpodx.acceptance.verdict import Flip, flips, judge_package, least_questions
-from kpodx.artifacts import hash_json, hash_path, read_json, save_predictions, write_json, write_jsonl
-from kpodx.errors import DataError, RunError
+from kpodx.artifacts import hash_json, hash_path, save_predictions, write_json, write_jsonl, write_text
+from kpodx.errors import DataError
 from kpodx.evaluation.accuracy import accuracy, accuracy_by_steps
 from kpodx.export.manifest import PACKAGE
+from kpodx.runs import locked
 from kpodx.runtime import Progress
 from kpodx.schema import AnswerKind, Prediction, Question
 from kpodx.text.judging import judge
 from kpodx.text.prompts import format_choices
 
 RESULT = "result.json"
+OCCASION = ".occasion"
 
 
 @dataclass(frozen=True)
@@ -47,40 +51,6 @@ class Examination:
     margin: float
     confidence: float
     cost_questions: int
-
-
-def load_package(folder: Path) -> dict[str, Any]:
-    """A package's manifest, its files compared with their hashes.
-
-    Raises:
-        RunError: the folder is no package.
-        DataError: a file is missing, or not the one that was exported.
-    """
-    if not (folder / PACKAGE).is_file():
-        raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export")
-    manifest: dict[str, Any] = read_json(folder / PACKAGE)
-    try:
-        expected = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
-        models = [str(model["name"]) for model in manifest["models"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder / PACKAGE} is no manifest of a package.", hint="Make the package again.") from error
-    for name, digest in expected.items():
-        path = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise DataError(f"{folder / PACKAGE} names a file outside the package: {name}")
-        if not path.is_file():
-            raise DataError(f"{path} is missing, which {PACKAGE} names.", hint="Copy or export the package again.")
-        if hash_path(path) != digest:
-            raise DataError(
-                f"{path} is not the file that was exported: its sha256 differs from {PACKAGE}'s.",
-                hint="Copy or export the package again.",
-            )
-    if not isinstance(manifest.get("profile") or {}, dict):
-        raise RunError(f"The profile in {folder / PACKAGE} is no table.", hint="Make the package again.")
-    unnamed = [name for name in models if name not in expected]
-    if unnamed:
-        raise DataError(f"{folder / PACKAGE} has no hash of its model {unnamed[0]}.", hint="Make the package again.")
-    return manifest
 
 
 def evaluate_package(
@@ -108,24 +78,32 @@ def evaluate_package(
     """
     manifest = load_package(folder)
     asked = asked_records(examination.questions)
-    settings: dict[str, Any] = {
-        "name": examination.name,
-        "cost_questions": examination.cost_questions,
-        "models": models,
-    }
     output.mkdir(parents=True, exist_ok=True)
-    if remote is None:
-        # Answers stay the same, times are taken anew.
-        settings["occasion"] = datetime.now(UTC).isoformat()
-        write_questions(output, describe_bundle(folder, manifest, asked, device, **settings), asked)
-        run_here(output, folder, manifest["kind"], progress)
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            bundle = Path(scratch) / "bundle"
-            described = describe_bundle(folder, manifest, asked, device, **settings)
-            write_bundle(bundle, folder, manifest["kind"], described, asked)
-            shutil.copyfile(run_there(remote, bundle, progress), output / RESULTS)
-    return score(folder, output, examination, read_results(output / RESULTS))
+    with locked(output, "Give another folder with --output."), _occasion(output) as occasion:
+        settings: dict[str, Any] = {"name": examination.name, "cost_questions": examination.cost_questions}
+        described = describe_bundle(folder, manifest, asked, device, models=models, occasion=occasion, **settings)
+        if remote is None:
+            write_questions(output, described, asked)
+            run_here(output, folder, manifest["kind"], progress)
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                bundle = Path(scratch) / "bundle"
+                write_bundle(bundle, folder, manifest, described, asked)
+                shutil.copyfile(run_there(remote, bundle, progress), output / RESULTS)
+        results = read_results(output / RESULTS)
+        if results.bundle["models"] != described["models"]:
+            raise DataError(f"{output / RESULTS} answers something else than was asked.", hint="Ask again.")
+        return score(folder, output, examination, results)
+
+
+@contextlib.contextmanager
+def _occasion(output: Path) -> Iterator[str]:
+    """When this evaluation was begun: answers stay the same, times are taken anew, once. One that was broken off goes on."""
+    mark = output / OCCASION
+    if not mark.is_file():
+        write_text(mark, datetime.now(UTC).isoformat())
+    yield mark.read_text(encoding="utf-8")
+    mark.unlink()
 
 
 def import_results(folder: Path, output: Path, examination: Examination, results: Results) -> dict[str, Any]:
@@ -158,10 +136,29 @@ def import_results(folder: Path, output: Path, examination: Examination, results
             f"{examination.name}.",
             hint="Name the run whose questions the bundle holds with --run.",
         )
+    lacking = [_lack(model, examination, results) for model in results.bundle["models"]]
+    if any(lacking):
+        raise DataError(
+            f"{results.path} is not whole: {next(filter(None, lacking))}.",
+            hint="Run the bundle's run.py again on the device: it goes on where it stopped.",
+        )
     output.mkdir(parents=True, exist_ok=True)
-    if results.path.resolve() != (output / RESULTS).resolve():
-        shutil.copyfile(results.path, output / RESULTS)
-    return score(folder, output, examination, results)
+    with locked(output, "Give another folder with --output."):
+        if results.path.resolve() != (output / RESULTS).resolve():
+            shutil.copyfile(results.path, output / RESULTS)
+        return score(folder, output, examination, results)
+
+
+def _lack(model: Mapping[str, Any], examination: Examination, results: Results) -> str | None:
+    """What is missing of a model's answers and times, though nothing went wrong."""
+    taken, outputs = results.ending("cost", model["cost_key"]), results.outputs(model["answers_key"])
+    ending = results.ending("answers", model["answers_key"])
+    if any(part is not None and part["ending"] != "finished" for part in (taken, ending)):
+        return None
+    missing = sum(question.id not in outputs for question in examination.questions)
+    if missing:
+        return f"{missing} of {len(examination.questions)} questions are not answered by {model['name']}"
+    return None if taken else f"no times were taken of {model['name']}"
 
 
 def score(folder: Path, output: Path, examination: Examination, results: Results) -> dict[str, Any]:
@@ -177,7 +174,8 @@ def score(folder: Path, output: Path, examination: Examination, results: Results
         name=examination.name,
         cost_questions=bundle["cost_questions"],
         models=[model["name"] for model in bundle["models"]],
-        occasion=str(bundle["occasion"]),
+        occasion=bundle["occasion"],
+        programs=bundle["programs"],
     )
     if expected["models"] != bundle["models"]:
         raise DataError(
@@ -195,7 +193,7 @@ def score(folder: Path, output: Path, examination: Examination, results: Results
         "confidence": examination.confidence,
         "least_questions": least_questions(examination.margin, examination.confidence),
         "machine": results.machine,
-        "device": asdict(device),
+        "device": {**asdict(device), "threads": device.threads or results.machine.get("threads")},
         "student": accuracies(examination.questions, examination.student, examination.confidence),
         "models": [_score_model(model, manifest, output, examination, results) for model in bundle["models"]],
     }
@@ -229,25 +227,24 @@ def accuracies(questions: Sequence[Question], predictions: Sequence[Prediction],
 
 
 def _score_model(
-    model: Mapping[str, Any], manifest: Mapping[str, Any], output: Path, examination: Examination, results: Results
+    model: Mapping[str, Any], manifest: dict[str, Any], output: Path, examination: Examination, results: Results
 ) -> dict[str, Any]:
     size = sum(int(entry["size"]) for entry in model_files(manifest, model["name"]).values())
     found: dict[str, Any] = {name: model[name] for name in ("name", "quantization", "files")}
     taken = results.ending("cost", model["cost_key"])
     cost = summarize_cost(taken, size)
     found |= {"cost": cost, "budgets": budgets(manifest.get("profile") or {}, cost)}
-    # Answers may all be kept from before: what the device allows now shows where the cost is taken.
-    for ending in (results.ending("answers", model["answers_key"]), taken):
-        if ending is not None and ending["ending"] != "finished":
-            return found | {"ending": ending["ending"], "error": str(ending["error"]), "verdict": None}
     outputs = results.outputs(model["answers_key"])
-    missing = [question.id for question in examination.questions if question.id not in outputs]
-    if missing or taken is None:
-        left = (
-            f"{len(missing)} of {len(examination.questions)} questions are not answered"
-            if missing
-            else "no times were taken"
-        )
+    asked = {question.id for question in examination.questions}
+    if unknown := outputs.keys() - asked:
+        raise DataError(f"{results.path} answers a question that was not asked: {min(unknown)!r}.")
+    missing = len(asked - outputs.keys())
+    # Answers may all be kept from before: what the device allows now shows where the cost is taken.
+    for ending in (results.ending("answers", model["answers_key"]) if missing else None, taken):
+        if ending is not None and ending["ending"] != "finished":
+            return found | {"ending": ending["ending"], "error": ending["error"], "verdict": None}
+    if missing or taken is None or len(taken["times"]) != min(len(asked), results.bundle["cost_questions"] + WARM_UP):
+        left = f"{missing} of {len(asked)} questions are not answered" if missing else "its times are not whole"
         return found | {"ending": "unfinished", "error": left, "verdict": None}
     mark = f"{model['quantization']}-{model['answers_key'][:8]}"
     predictions = list(judge(examination.questions, [outputs[question.id] for question in examination.questions]))

@@ -40,12 +40,13 @@ def run_questions(run: Run, limit: int | None = None) -> tuple[list[Question], l
     return [question for question, _ in paired], [prediction for _, prediction in paired]
 
 
-def load_question_set(name: str) -> tuple[str, list[Question]]:
+def load_question_set(name: str, progress: Progress) -> tuple[str, list[Question]]:
     """Test questions of a recipe, questions of a file, or the generator's, staged by their number of steps.
 
     Args:
         name: of a shipped recipe or a recipe's file, of which the test questions are taken; a JSONL, JSON, CSV or Parquet file
             with columns `question` and `answer`, a number; or "stages": stories of 1 to 8 steps, 50 of each.
+        progress: where it is told that questions were left out.
 
     Returns:
         The set's name, and its questions.
@@ -59,7 +60,10 @@ def load_question_set(name: str) -> tuple[str, list[Question]]:
     if name == STAGES:
         return name, _stages()
     config, split = _config(name)
-    questions = [question for question in build_questions(config)[0] if question.split is split]
+    built, dropped = build_questions(config)
+    for reason, count in dropped.items():
+        progress.note(f"--set {name}: {count} questions dropped: {reason.replace('_', ' ')}")
+    questions = [question for question in built if question.split is split]
     if not questions:
         raise UsageError(f"--set {name}: it has no test questions.", hint="Set dataset.test_fraction in a copy of it.")
     return Path(name).stem if Path(name).suffix else name, questions
@@ -93,8 +97,13 @@ def _config(name: str) -> tuple[DatasetConfig, Split]:
             )
         settings = {"format": "columns", "answer_kind": "number", "files": {"train": str(path.resolve())}}
         return DatasetConfig.model_validate(settings), Split.TRAIN
-    from kpodx.recipe import load_recipe
+    from kpodx.recipe import load_recipe, shipped_recipes
 
+    if path.suffix != ".toml" and name not in shipped_recipes():
+        raise UsageError(
+            f"--set {name}: expected a recipe, a file ending in {', '.join(FILES)}, or {STAGES}.",
+            hint="`kpodx recipes ls` lists the recipes that ship.",
+        )
     return load_recipe(name).recipe.dataset, Split.TEST
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,19 @@ class Tolerances:
     latency: float = 0.25
 
 
+def check_comparable(questions: Mapping[str, Any], quantizations: Sequence[str], baseline: Mapping[str, Any]) -> None:
+    """DataError where a baseline asked other questions (name, n, sha256), or has a model that is not among the quantisations."""
+    if questions["sha256"] != baseline["questions"]["sha256"]:
+        raise DataError(
+            f"The baseline asked other questions ({baseline['questions']['name']}, {baseline['questions']['n']}) than this "
+            f"evaluation ({questions['name']}, {questions['n']}).",
+            hint="Evaluate the baseline's package again on these questions.",
+        )
+    gone = [model["quantization"] for model in baseline["models"] if model["quantization"] not in quantizations]
+    if gone:
+        raise DataError(f"The baseline has models that were not evaluated: {', '.join(gone)}.")
+
+
 def regressions(
     result: Mapping[str, Any], baseline: Mapping[str, Any], tolerances: Tolerances
 ) -> tuple[list[str], list[str]]:
@@ -28,16 +41,8 @@ def regressions(
     Raises:
         DataError: the two did not ask the same questions, or the baseline has a model that is gone.
     """
-    if result["questions"]["sha256"] != baseline["questions"]["sha256"]:
-        raise DataError(
-            f"The baseline asked other questions ({baseline['questions']['name']}, {baseline['questions']['n']}) than this "
-            f"evaluation ({result['questions']['name']}, {result['questions']['n']}).",
-            hint="Evaluate the baseline's package again on these questions.",
-        )
+    check_comparable(result["questions"], [model["quantization"] for model in result["models"]], baseline)
     now = {model["quantization"]: model for model in result["models"]}
-    gone = [model["quantization"] for model in baseline["models"] if model["quantization"] not in now]
-    if gone:
-        raise DataError(f"The baseline has models that were not evaluated: {', '.join(gone)}.")
     same_machine = _place(result) == _place(baseline)
     fallen: list[str] = []
     unknown: list[str] = (

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
+from kpodx.acceptance.bundle import WARM_UP
 from kpodx.errors import DataError
 
-WARM_UP = 2
 MOST_BYTES = 2**30
+MOST_NUMBER = 1e12
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Results:
     Attributes:
         path: of the file.
         bundle: what the last bundle.json said that was answered into it.
-        machine: the machine that answered.
-        records: all of them, by part and key.
+        machine: the machine that answered then.
+        records: of that machine, by part and key.
     """
 
     path: Path
@@ -50,61 +52,86 @@ def read_results(path: Path) -> Results:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise DataError(f"{path} has more than {MOST_BYTES:,} bytes.")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: it takes characters of an answer for the end of a line.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    bundle: dict[str, Any] | None = None
-    machine: dict[str, Any] = {}
-    records: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    found: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            if record["part"] == "bundle":
-                bundle, machine = dict(record["bundle"]), dict(record["machine"])
-                _check_bundle(bundle)
-                continue
-            _check_record(record)
-            records.setdefault((record["part"], record["key"]), []).append(record)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            CHECKS[record["part"]](record)
+            found.append(record)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError(
-                f"{path}: line {number} is no record of results: {line[:60]!r}",
+                f"{path}: line {number} is no record of results ({type(error).__name__}): {line[:60]!r}",
                 hint="A file that was cut off: run the bundle's run.py again on the device; it goes on, and mends the file.",
             ) from error
-    if bundle is None:
+    bundles = [record for record in found if record["part"] == "bundle"]
+    if not bundles:
         raise DataError(f"{path} holds no results of a bundle.", hint="results.jsonl, which run.py writes in a bundle.")
-    return Results(path, bundle, machine, records)
+    last = bundles[-1]
+    records: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for record in found:
+        if record["part"] != "bundle" and record["place"] == last["place"]:
+            records.setdefault((record["part"], record["key"]), []).append(record)
+    for (part, key), members in records.items():
+        if part == "answer" and len({record["id"] for record in members}) < len(members):
+            raise DataError(f"{path}: a question is answered twice by the model with the key {key}.")
+    return Results(path, last["bundle"], last["machine"], records)
 
 
-def _check_bundle(bundle: Mapping[str, Any]) -> None:
-    """TypeError or KeyError where a bundle's description lacks what scoring reads."""
-    int(bundle["questions"]["n"])
-    for name in ("threads", "max_new_tokens", "batch_size", "cost_questions"):
-        if not isinstance(bundle[name], int):
+def _require(record: Mapping[str, Any], kind: type | UnionType, *names: str) -> None:
+    """KeyError or TypeError where a value is missing or of another kind."""
+    for name in names:
+        if not isinstance(record[name], kind) or isinstance(record[name], bool):
             raise TypeError(name)
-    for name in ("memory_mib", "context_tokens"):
-        if not isinstance(bundle[name], int | None):
-            raise TypeError(name)
+
+
+def _check_bundle(record: Mapping[str, Any]) -> None:
+    _require(record, dict, "bundle", "machine")
+    _require(record, str, "place")
+    bundle = record["bundle"]
+    _require(bundle, str, "package", "occasion")
+    _require(bundle, dict, "questions", "programs")
+    _require(bundle, list, "models")
+    _require(bundle["questions"], int, "n")
+    _require(bundle["questions"], str, "name", "sha256")
+    _require(bundle, int, "max_new_tokens", "batch_size", "cost_questions")
+    _require(bundle, int | None, "threads", "memory_mib", "context_tokens")
     for model in bundle["models"]:
-        if not all(isinstance(model[name], str) for name in ("name", "quantization", "answers_key", "cost_key")):
-            raise TypeError("models")
-        dict(model["files"])
+        _require(model, str, "name", "quantization", "answers_key", "cost_key")
+        _require(model, dict, "files")
 
 
-def _check_record(record: Mapping[str, Any]) -> None:
-    """TypeError or KeyError where a record lacks what scoring reads."""
-    if not isinstance(record["key"], str):
-        raise TypeError("key")
-    if record["part"] == "answer":
-        str(record["id"]), str(record["output"])
-        return
-    numbers = [record["run_seconds"], record["answered"]]
-    numbers += [record[name] for name in ("peak_mib", "energy_joules") if record[name] is not None]
-    for time in record.get("times", ()):
-        numbers += [time["first_token_seconds"], time["seconds"], time["tokens_per_second"]]
-    if not all(isinstance(number, int | float) and math.isfinite(number) and number >= 0 for number in numbers):
-        raise TypeError("a number")
+def _check_answer(record: Mapping[str, Any]) -> None:
+    _require(record, str, "key", "place", "id", "output")
+    # A lone surrogate could not be written again.
+    record["output"].encode()
+
+
+def _check_ending(record: Mapping[str, Any]) -> None:
+    _require(record, str, "key", "place", "error")
+    record["error"].encode()
     if record["ending"] not in ("finished", "over memory", "failed"):
         raise ValueError(record["ending"])
+    numbers = [record["run_seconds"], record["answered"]]
+    numbers += [record[name] for name in ("peak_mib", "energy_joules") if record[name] is not None]
+    if record["part"] == "cost":
+        _require(record, list, "times")
+        for time in record["times"]:
+            numbers += [time["first_token_seconds"], time["seconds"], time["tokens_per_second"]]
+    if not all(isinstance(n, int | float) and math.isfinite(n) and 0 <= n < MOST_NUMBER for n in numbers):
+        raise TypeError("a number")
+
+
+CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "bundle": _check_bundle,
+    "answer": _check_answer,
+    "answers": _check_ending,
+    "cost": _check_ending,
+}
+"""What raises TypeError, KeyError or ValueError where a record of a part lacks what scoring reads."""
 
 
 NOT_TAKEN: dict[str, Any] = {

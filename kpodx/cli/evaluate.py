@@ -12,6 +12,7 @@ from kpodx.cli.export import RUNS
 from kpodx.errors import GateError, RunError, UsageError
 
 if TYPE_CHECKING:
+    from kpodx.acceptance.device import Remote
     from kpodx.acceptance.evaluate import Examination
     from kpodx.acceptance.results import Results
     from kpodx.runs import Run
@@ -76,9 +77,11 @@ def evaluate(
     """Compare a package's models with the student question by question; exit 3 where accuracy or a budget is lost."""
     from kpodx.acceptance.bundle import device_of
     from kpodx.acceptance.device import parse_url
-    from kpodx.acceptance.evaluate import evaluate_package, failures, import_results, load_package, read_result
-    from kpodx.acceptance.regression import Tolerances, regressions
+    from kpodx.acceptance.evaluate import asked_records, evaluate_package, failures, import_results, read_result
+    from kpodx.acceptance.package import choose_models, load_package
+    from kpodx.acceptance.regression import Tolerances, check_comparable, regressions
     from kpodx.acceptance.results import read_results
+    from kpodx.artifacts import hash_json
     from kpodx.export.manifest import newest_package
 
     if results is not None and (device or question_set or model):
@@ -88,20 +91,30 @@ def evaluate(
     answered = read_results(results) if results else None
     folder = (package or (_package_of(answered) if answered else newest_package(RUNS))).resolve()
     manifest = load_package(folder)
+    chosen = [item["quantization"] for item in choose_models(manifest, model or ())]
     source = _run_of(folder, run)
+    _check_student(source, manifest, folder)
     progress = terminal.TerminalProgress(terminal.stderr_console())
-    # What was not named is told apart: results of another set, or another device, never overwrite each other.
-    label = "-".join(
-        [folder.name, *([Path(question_set).stem] if question_set else []), *([remote.host] if remote else [])]
+    target = output or source.path / "acceptance" / _label(
+        folder, question_set, remote, limit, is_import=bool(answered)
     )
-    target = output or source.path / "acceptance" / (f"{label}-imported" if answered else label)
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"--output {target}: expected a folder, found a file.")
+    if baseline and baseline.resolve() == (target / "result.json").resolve():
+        raise UsageError(
+            f"--baseline {baseline} is where this result will be written.", hint="Copy it elsewhere, or set --output."
+        )
     examination = _examination(source, question_set, target, limit, margin, cost_questions, progress)
     if answered:
         document = import_results(folder, target, examination, answered)
     else:
+        if before is not None:
+            asked = asked_records(examination.questions)
+            questions = {"name": examination.name, "n": len(asked), "sha256": hash_json(asked)}
+            check_comparable(questions, chosen, before)
         tokens = source.manifest["recipe"]["evaluation"]["max_new_tokens"]
         bounds = device_of(manifest, threads=threads, memory_mib=memory, batch_size=batch_size, max_new_tokens=tokens)
-        document = evaluate_package(folder, target, examination, bounds, progress, model or (), remote)
+        document = evaluate_package(folder, target, examination, bounds, progress, chosen, remote)
     if json:
         terminal.print_json(document)
     else:
@@ -113,7 +126,7 @@ def evaluate(
             terminal.say(f"not compared with the baseline: {line}")
         failed += [f"against the baseline, {line}" for line in fallen]
     if failed:
-        raise GateError("\n".join(failed), hint=f"{target} has every answer.")
+        raise GateError("\n".join(failed), hint=f"{target} has the answers that were given.")
 
 
 def _run_of(folder: Path, run: Path | None) -> Run:
@@ -125,6 +138,33 @@ def _run_of(folder: Path, run: Path | None) -> Run:
     if above is None:
         raise RunError(f"{folder} lies in no run.", hint="Name the run with --run: its test questions are asked.")
     return load_run(above)
+
+
+def _check_student(run: Run, manifest: dict[str, Any], folder: Path) -> None:
+    """DataError where a package was made of another student than the run has now: the two would be compared."""
+    from kpodx.artifacts import STUDENT, hash_model
+    from kpodx.errors import DataError
+
+    made_of = (manifest.get("origin") or {}).get("student")
+    if made_of and made_of != hash_model(run.folder("distillation") / STUDENT):
+        raise DataError(
+            f"{folder} was exported from another student than that of {run.path}.",
+            hint="Export the run's student again, or name the package's own run with --run.",
+        )
+
+
+def _label(folder: Path, question_set: str | None, remote: Remote | None, limit: int | None, *, is_import: bool) -> str:
+    """Name of the result's folder: what was not asked for by default is told apart, so that no result takes another's place."""
+    from kpodx.artifacts import hash_path
+
+    words = [folder.name]
+    if question_set:
+        path = Path(question_set)
+        # Two files may have the same name.
+        words += [path.stem, *([hash_path(path)[:6]] if path.is_file() else [])]
+    words += [f"first-{limit}"] if limit else []
+    words += [remote.host] if remote else []
+    return "-".join([*words, *(["imported"] if is_import else [])])
 
 
 def _package_of(results: Results) -> Path:
@@ -160,7 +200,7 @@ def _examination(
         name = f"{run.manifest.get('recipe_name') or run.name}, test"
         asked, said = run_questions(run, limit)
     else:
-        name, asked = load_question_set(question_set)
+        name, asked = load_question_set(question_set, progress)
         asked = asked[:limit]
         student = run.folder("distillation") / STUDENT
         said = student_answers(student, asked, folder, settings["max_new_tokens"], progress)

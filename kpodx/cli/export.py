@@ -99,13 +99,14 @@ def export(
     found = _source(source, questions, Path(profile).stem if profile else form)
     target = output or found.folder
     quantizations = quant or (device.quantizations if device else DEFAULTS[form])
+    bounds = {"name": Path(str(profile)).stem, **device.model_dump(mode="json")} if device else None
     if bundle is not None:
         if bundle.exists():
             raise UsageError(f"{bundle} exists already.", hint="Name another folder with --bundle, or remove it.")
         if found.run is None:
             raise UsageError("--bundle: a model alone has no test questions.", hint="Name a run in its place.")
-        if is_package_of(target, found.student, quantizations):
-            _write_bundle(bundle, target, found.run, bundle_questions, json=json)
+        if is_package_of(target, found.student, form, quantizations, bounds):
+            _write_bundle(bundle, target, found.run, quantizations, bundle_questions, json=json)
             return
     done = export_package(
         found.student,
@@ -119,7 +120,7 @@ def export(
         threads=threads or max(1, (os.cpu_count() or 2) // 2),
         progress=terminal.TerminalProgress(terminal.stderr_console()),
         calibration=found.calibration,
-        profile={"name": Path(str(profile)).stem, **device.model_dump(mode="json")} if device else None,
+        profile=bounds,
     )
     if json and bundle is None:
         from dataclasses import asdict
@@ -128,12 +129,14 @@ def export(
     if not json:
         _print(target, done, found.questions[0])
     if bundle is not None and found.run is not None:
-        _write_bundle(bundle, target, found.run, bundle_questions, json=json)
+        _write_bundle(bundle, target, found.run, quantizations, bundle_questions, json=json)
 
 
-def is_package_of(folder: Path, student: Path, quantizations: Sequence[str]) -> bool:
-    """Whether a whole package of this student, with these quantisations at least, is there already."""
-    from kpodx.acceptance.evaluate import load_package
+def is_package_of(
+    folder: Path, student: Path, form: str, quantizations: Sequence[str], profile: dict[str, Any] | None
+) -> bool:
+    """Whether a whole package of this student, for this profile, with these quantisations at least, is there already."""
+    from kpodx.acceptance.package import load_package
     from kpodx.artifacts import hash_model
     from kpodx.export.manifest import PACKAGE
 
@@ -141,20 +144,26 @@ def is_package_of(folder: Path, student: Path, quantizations: Sequence[str]) -> 
         return False
     manifest = load_package(folder)
     held = {model["quantization"] for model in manifest["models"]}
-    return manifest.get("origin", {}).get("student") == hash_model(student) and held >= set(quantizations)
+    made = manifest["kind"], manifest.get("profile"), (manifest.get("origin") or {}).get("student")
+    return made == (form, profile, hash_model(student)) and held >= set(quantizations)
 
 
-def _write_bundle(folder: Path, package: Path, run: Run, limit: int | None, *, json: bool) -> None:
+def _write_bundle(
+    folder: Path, package: Path, run: Run, quantizations: Sequence[str], limit: int | None, *, json: bool
+) -> None:
     from kpodx.acceptance.bundle import NEEDS, describe_bundle, device_of, write_bundle
-    from kpodx.acceptance.evaluate import asked_records, load_package
+    from kpodx.acceptance.evaluate import asked_records
+    from kpodx.acceptance.package import load_package
     from kpodx.acceptance.question_sets import run_questions
 
     manifest, asked = load_package(package), asked_records(run_questions(run, limit)[0])
     settings = run.manifest["recipe"]["evaluation"]
     device = device_of(manifest, max_new_tokens=settings["max_new_tokens"])
     name = f"{run.manifest.get('recipe_name') or run.name}, test"
-    described = describe_bundle(package, manifest, asked, device, name=name, cost_questions=COST_QUESTIONS)
-    write_bundle(folder, package, manifest["kind"], described, asked)
+    described = describe_bundle(
+        package, manifest, asked, device, name=name, cost_questions=COST_QUESTIONS, models=quantizations
+    )
+    write_bundle(folder, package, manifest, described, asked)
     if json:
         terminal.print_json({"package": str(package), "bundle": str(folder), "questions": len(asked)})
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kpodx.acceptance.evaluate import load_package
+from kpodx.acceptance.package import load_package
 from kpodx.errors import RunError, UsageError
 from kpodx.export.manifest import PACKAGE, shipped_runner
 

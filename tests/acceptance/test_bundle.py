@@ -7,22 +7,23 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kpodx.acceptance.bundle import Device, choose_models, describe_bundle, write_bundle
+from kpodx.acceptance.bundle import Device, describe_bundle, write_bundle
 from kpodx.acceptance.device import Remote, parse_url
 from kpodx.acceptance.evaluate import (
     Examination,
     asked_records,
     evaluate_package,
     import_results,
-    load_package,
 )
+from kpodx.acceptance.package import choose_models, load_package
 from kpodx.acceptance.results import read_results
-from kpodx.artifacts import read_json, write_json
+from kpodx.artifacts import hash_path, read_json, write_json
 from kpodx.errors import DataError, RunError, UsageError
 from kpodx.runtime import SilentProgress
 
@@ -36,7 +37,7 @@ def bundle(package: Path, examination: Examination, tmp_path: Path) -> Path:
     asked = asked_records(examination.questions)
     manifest = load_package(package)
     described = describe_bundle(package, manifest, asked, DEVICE, name="single", cost_questions=2, models=["q8"])
-    write_bundle(tmp_path / "bundle", package, "onnx", described, asked)
+    write_bundle(tmp_path / "bundle", package, manifest, described, asked)
     return tmp_path / "bundle"
 
 
@@ -138,23 +139,99 @@ def test_what_is_no_results_file_is_refused(tmp_path: Path, line: str) -> None:
         read_results(path)
 
 
-def test_results_that_stop_early_are_told_as_unfinished(
+def test_results_that_stop_early_take_no_place(
     bundle: Path, package: Path, examination: Examination, tmp_path: Path
 ) -> None:
     assert answer(bundle).returncode == 0
     lines = (bundle / "results.jsonl").read_text().splitlines(keepends=True)
     (bundle / "results.jsonl").write_text("".join(lines[:7]))
-    document = import_results(package, tmp_path, examination, read_results(bundle / "results.jsonl"))
-    (model,) = document["models"]
-    assert (model["ending"], model["error"]) == ("unfinished", f"{COUNT - 6} of {COUNT} questions are not answered")
+    with pytest.raises(DataError, match=f"is not whole: {COUNT - 6} of {COUNT} questions are not answered"):
+        import_results(package, tmp_path / "out", examination, read_results(bundle / "results.jsonl"))
+    assert not (tmp_path / "out").exists()
+
+
+def changed(bundle: Path, number: int, **values: Any) -> Path:
+    """Results of a bundle with one record changed, or another one added."""
+    records = [json.loads(line) for line in (bundle / "results.jsonl").read_text().splitlines()]
+    if number < len(records):
+        records[number] |= values
+    else:
+        records.append(records[1] | values)
+    path = bundle / "changed.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_records_that_nobody_asked_for_are_refused(
+    bundle: Path, package: Path, examination: Examination, tmp_path: Path
+) -> None:
+    assert answer(bundle).returncode == 0
+
+    def scored(number: int, **values: Any) -> dict[str, Any]:
+        results = read_results(changed(bundle, number, **values))
+        return import_results(package, tmp_path / "out", examination, results)
+
+    with pytest.raises(DataError, match="answered twice"):
+        scored(99, output="another answer")
+    with pytest.raises(DataError, match="a question that was not asked: 'unknown'"):
+        scored(99, id="unknown")
+    for values in ({"output": None}, {"output": "\ud800"}, {"id": 3}, {"key": None}):
+        with pytest.raises(DataError, match="line 2 is no record"):
+            scored(1, **values)
+    last = COUNT + 2
+    for values in ({"run_seconds": 10**400}, {"times": None}, {"error": None}, {"peak_mib": "1"}):
+        with pytest.raises(DataError, match=f"line {last + 1} is no record"):
+            scored(last, **values)
+    assert scored(last, times=[])["models"][0]["ending"] == "unfinished"
+    assert scored(0)["models"][0]["ending"] == "finished"
+
+
+def test_answers_and_times_of_another_machine_do_not_count(bundle: Path) -> None:
+    assert answer(bundle).returncode == 0
+    path = changed(bundle, 0)
+    path.rename(bundle / "results.jsonl")
+    content = (bundle / "results.jsonl").read_text()
+    place = json.loads(content.splitlines()[0])["place"]
+    (bundle / "results.jsonl").write_text(content.replace(place, "elsewhe0"))
+    assert json.loads(answer(bundle).stdout.splitlines()[0]) == {"total": COUNT + 4}
+
+
+def test_a_bundle_carries_only_what_its_models_read(package: Path, examination: Examination, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    shutil.copytree(package, foreign)
+    (foreign / "argparse.py").write_text("raise SystemExit('foreign code')")
+    (foreign / "secret").symlink_to("/etc/hostname")
+    (foreign / "run.py").write_text("raise SystemExit('foreign code')")
+    asked = asked_records(examination.questions)
+    manifest = read_json(foreign / "package.json")
+    described = describe_bundle(foreign, manifest, asked, DEVICE, name="single", cost_questions=2, models=["q8"])
+    write_bundle(tmp_path / "bundle", foreign, manifest, described, asked)
+    carried = {path.name for path in (tmp_path / "bundle").rglob("*") if path.is_file()}
+    assert not carried & {"argparse.py", "secret", "decoder_model_merged.onnx"}
+    assert answer(tmp_path / "bundle").returncode == 0
+
+
+def test_a_runner_that_says_odd_things_does_not_hang(bundle: Path) -> None:
+    runner = bundle / "run.py"
+    runner.write_text(
+        "import sys\nsys.stderr.buffer.write(b'caf\\xe9\\n' + b'warning ' * 20000 + b'\\n')\nsys.exit('no more')\n"
+    )
+    described = read_json(bundle / "bundle.json")
+    described["programs"]["run.py"] = hash_path(runner)
+    write_json(bundle / "bundle.json", described)
+    done = subprocess.run(
+        [sys.executable, "bundle.py"], cwd=bundle, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "failed no more" in done.stderr) == (4, True)
+    assert not list(bundle.glob(".asked*"))
 
 
 def test_a_bundle_appears_whole_or_not_at_all(package: Path, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(UsageError, match="exists already"):
-        write_bundle(tmp_path / "there", package, "onnx", {"questions": {}}, [])
+        write_bundle(tmp_path / "there", package, {"kind": "onnx"}, {"questions": {}, "models": []}, [])
     with pytest.raises(TypeError):
-        write_bundle(tmp_path / "new", package, "onnx", {"questions": {}}, [{"id": object()}])
+        write_bundle(tmp_path / "new", package, {"kind": "onnx"}, {"questions": {}, "models": []}, [{"id": object()}])
     assert list(tmp_path.iterdir()) == [tmp_path / "there"]
     with pytest.raises(DataError, match="has no model Q9"):
         choose_models(load_package(package), ["q8", "Q9"])
@@ -191,9 +268,27 @@ def test_a_device_behind_ssh_answers(remote: Remote, package: Path, examination:
     calls = (tmp_path / "calls").read_text()
     assert calls.startswith("-o BatchMode=yes -p 2222 -- pi@garden ")
     assert calls.count("tar -xf") == 1
-    # The second time nothing is copied and nothing asked.
-    assert there()["models"] == document["models"]
+    # The second time nothing is copied, nothing asked, and times are taken anew.
+    again = there()
+    assert again["models"][0]["verdict"] == document["models"][0]["verdict"]
+    assert again["models"][0]["cost"] != document["models"][0]["cost"]
     assert (tmp_path / "calls").read_text().count("tar -xf") == 1
+
+
+def test_a_device_that_was_not_ready_is_asked_again(
+    remote: Remote, package: Path, examination: Examination, tmp_path: Path
+) -> None:
+    bare = tmp_path / "home" / "bare" / "python"
+    bare.parent.mkdir()
+    (bare.parent / "onnxruntime.py").write_text("raise ImportError('not installed')")
+    bare.write_text(f'#!/bin/sh\nPYTHONPATH={bare.parent} exec {sys.executable} "$@"\n')
+    bare.chmod(0o755)
+    # A relative path begins in the home there.
+    unready = replace(remote, python="bare/python")
+    asked: tuple[Any, ...] = (package, tmp_path / "out", examination, DEVICE, SilentProgress(), ["q8"])
+    (model,) = evaluate_package(*asked, unready)["models"]
+    assert (model["ending"], "needs onnxruntime" in model["error"]) == ("failed", True)
+    assert evaluate_package(*asked, remote)["models"][0]["ending"] == "finished"
 
 
 def test_a_device_that_fails_is_told(remote: Remote, package: Path, examination: Examination, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 
 from kpodx.acceptance.bundle import Device
-from kpodx.acceptance.evaluate import Examination, budgets, evaluate_package, failures, load_package, read_result
+from kpodx.acceptance.evaluate import Examination, budgets, evaluate_package, failures, read_result
+from kpodx.acceptance.package import load_package
 from kpodx.acceptance.results import spread
 from kpodx.artifacts import hash_path, read_json, write_json
 from kpodx.errors import DataError, RunError
+from kpodx.runs import locked
 from kpodx.runtime import SilentProgress
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -108,6 +111,48 @@ def test_kept_answers_do_not_hide_that_memory_is_too_little(
     assert (again["models"][0]["ending"], again["models"][0]["verdict"]) == ("over memory", None)
 
 
+def test_another_prompt_is_asked_again(package: Path, examination: Examination, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(package, changed)
+    first = evaluate_package(changed, tmp_path / "out", examination, device(), SilentProgress(), ["f32"])
+    config = read_json(changed / "config.json")
+    write_json(changed / "config.json", {**config, "kpodx_prompt": "{question}"})
+    manifest = read_json(changed / "package.json")
+    manifest["files"]["config.json"]["sha256"] = hash_path(changed / "config.json")
+    write_json(changed / "package.json", manifest)
+    again = evaluate_package(changed, tmp_path / "out", examination, device(), SilentProgress(), ["f32"])
+    accuracies = [document["models"][0]["accuracy"]["accuracy"] for document in (first, again)]
+    assert accuracies[0] == 1
+    assert accuracies[1] < 1
+
+
+def test_two_evaluations_do_not_share_a_folder(package: Path, examination: Examination, tmp_path: Path) -> None:
+    with (
+        locked(tmp_path),
+        pytest.raises(RunError, match="is in use by another kpodx process"),
+    ):
+        evaluate_package(package, tmp_path, examination, device(), SilentProgress(), ["f32"])
+
+
+def test_a_question_that_does_not_fit_is_an_answer_that_is_wrong(
+    package: Path, examination: Examination, tmp_path: Path
+) -> None:
+    long = replace(examination.questions[0], question="eggs " * 2000)
+    asked = replace(examination, questions=[long, *examination.questions[1:]])
+    document = evaluate_package(package, tmp_path, asked, device(), SilentProgress(), ["f32"])
+    (model,) = document["models"]
+    assert (model["ending"], model["verdict"]["lost"], model["accuracy"]["n"]) == ("finished", 1, COUNT)
+
+
+def test_characters_that_end_a_line_for_python_alone_stay_in_questions(
+    package: Path, examination: Examination, tmp_path: Path
+) -> None:
+    odd = [replace(question, question=f"{question.question}\u2028\x85") for question in examination.questions]
+    asked = replace(examination, questions=odd)
+    document = evaluate_package(package, tmp_path, asked, device(), SilentProgress(), ["f32"])
+    assert document["models"][0]["ending"] == "finished"
+
+
 def test_a_model_that_fails_is_told_and_the_others_go_on(
     package: Path, examination: Examination, tmp_path: Path
 ) -> None:
@@ -124,6 +169,24 @@ def test_a_model_that_fails_is_told_and_the_others_go_on(
     assert "onnxruntime cannot load" in failed["error"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "exe"},
+        {"name": 3},
+        {"profile": {"threads": "2"}},
+        {"profile": {"memory_mib": float("nan")}},
+        {"models": [{"name": "onnx/decoder_model_merged.onnx", "quantization": "../../../out"}]},
+        {"models": [{"name": "onnx/none.onnx", "quantization": "q8"}]},
+        {"models": [{}]},
+    ],
+)
+def test_a_manifest_that_says_something_odd_is_refused(package: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    (tmp_path / "package.json").write_text(json.dumps({**read_json(package / "package.json"), **change}))
+    with pytest.raises(RunError, match="is no manifest of a package"):
+        load_package(tmp_path)
+
+
 def test_what_is_no_package_is_refused(package: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is no package"):
         load_package(tmp_path)
@@ -132,13 +195,14 @@ def test_what_is_no_package_is_refused(package: Path, tmp_path: Path) -> None:
         load_package(tmp_path)
     manifest = read_json(package / "package.json")
     entry = manifest["files"]["run.py"]
-    write_json(tmp_path / "package.json", {**manifest, "files": {"../run.py": entry}})
+    named = {model["name"]: entry for model in manifest["models"]}
+    write_json(tmp_path / "package.json", {**manifest, "files": {"../run.py": entry, **named}})
     with pytest.raises(DataError, match="names a file outside the package"):
         load_package(tmp_path)
     write_json(tmp_path / "package.json", {**manifest, "files": {}, "profile": "fast"})
-    with pytest.raises(RunError, match="is no table"):
+    with pytest.raises(RunError, match="is no manifest"):
         load_package(tmp_path)
-    write_json(tmp_path / "package.json", {**manifest, "files": {"run.py": entry}})
+    write_json(tmp_path / "package.json", {**manifest, "files": {"run.py": entry, **named}})
     with pytest.raises(DataError, match="is missing"):
         load_package(tmp_path)
     with pytest.raises(DataError, match="is no result"):

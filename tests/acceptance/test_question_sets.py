@@ -10,53 +10,53 @@ import pytest
 
 from kpodx.acceptance.question_sets import MOST_BYTES, load_question_set, student_answers
 from kpodx.config import shipped
-from kpodx.errors import ConfigError, DataError, UsageError
+from kpodx.errors import DataError, UsageError
 from kpodx.runtime import SilentProgress
 
 
 def test_stages_have_as_many_questions_of_every_number_of_steps() -> None:
-    name, questions = load_question_set("stages")
+    name, questions = load_question_set("stages", SilentProgress())
     counts = Counter(question.num_steps for question in questions)
     assert name == "stages"
     assert counts == dict.fromkeys(range(1, 9), 50)
     assert [question.num_steps for question in questions[:8]] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert len({question.id for question in questions}) == len({question.question for question in questions}) == 400
-    assert load_question_set("stages")[1] == questions
+    assert load_question_set("stages", SilentProgress())[1] == questions
 
 
 def test_a_recipe_gives_its_test_questions() -> None:
-    name, questions = load_question_set("quickstart")
+    name, questions = load_question_set("quickstart", SilentProgress())
     assert (name, len(questions)) == ("quickstart", 500)
-    stages = {question.question for question in load_question_set("stages")[1]}
+    stages = {question.question for question in load_question_set("stages", SilentProgress())[1]}
     assert len(stages & {question.question for question in questions}) < 5
 
 
 def test_a_file_gives_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text('{"question": "2 + 3?", "answer": "5"}\n{"question": "2 * 3?", "answer": 6}\n')
-    name, questions = load_question_set(str(path))
+    name, questions = load_question_set(str(path), SilentProgress())
     assert (name, [question.answer for question in questions]) == ("mine", ["5", "6"])
 
 
 def test_what_is_no_question_set(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no-such-recipe"):
-        load_question_set("no-such-recipe")
+    with pytest.raises(UsageError, match="--set no-such-recipe: expected a recipe, a file ending in"):
+        load_question_set("no-such-recipe", SilentProgress())
     with pytest.raises(DataError, match="found nothing"):
-        load_question_set(str(tmp_path / "none.jsonl"))
+        load_question_set(str(tmp_path / "none.jsonl"), SilentProgress())
     broken = tmp_path / "broken.jsonl"
     broken.write_text("{\n")
     with pytest.raises(DataError, match="line 1"):
-        load_question_set(str(broken))
+        load_question_set(str(broken), SilentProgress())
     huge = tmp_path / "huge.jsonl"
     with huge.open("wb") as stream:
         stream.truncate(MOST_BYTES + 1)
     with pytest.raises(UsageError, match="more than 268,435,456"):
-        load_question_set(str(huge))
+        load_question_set(str(huge), SilentProgress())
 
 
 def test_the_students_answers_are_kept(tmp_path: Path) -> None:
     student = shipped("recipes") / "quickstart-student"
-    questions = load_question_set("stages")[1][:2]
+    questions = load_question_set("stages", SilentProgress())[1][:2]
     said = student_answers(student, questions, tmp_path, 8, SilentProgress())
     (kept,) = tmp_path.glob("student-*.jsonl")
     lines = kept.read_text().splitlines(keepends=True)

@@ -131,6 +131,12 @@ def test_a_baseline_is_a_gate(run: Path, tmp_path: Path) -> None:
     )
     assert isinstance(fallen, GateError)
     assert "against the baseline, q8: size grew from" in fallen.message
+    own = ["--output", str(tmp_path), "--baseline", str(baseline)]
+    assert "is where this result will be written" in str(CliRunner().invoke(app, [*arguments, *own]).exception)
+    # What cannot be compared is told before anything is asked.
+    few = [*arguments, "--limit", "2", "--output", str(tmp_path / "c"), "--baseline", str(baseline)]
+    assert "asked other questions" in str(CliRunner().invoke(app, few).exception)
+    assert not (tmp_path / "c").exists()
     wrong = CliRunner().invoke(app, [*arguments, "--baseline", str(run / "manifest.json")]).exception
     assert isinstance(wrong, DataError)
 
@@ -139,29 +145,44 @@ def test_a_bundle_goes_out_and_its_results_come_back(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     invoke = CliRunner().invoke
-    export_it = ["export", str(run), "--format", "onnx", "--quant", "q8", "--output", str(run / "export" / "tight")]
+    plain = run / "export" / "plain"
+    words = ["export", str(run), "--format", "onnx", "--quant", "q8", "--questions", "2", "--threads", "1"]
+    words += ["--output", str(plain), "--bundle-questions", "4", "--bundle"]
     bundle = tmp_path / "bundle"
-    # The package is there already, and is not made again.
-    made = invoke(app, [*export_it, "--bundle", str(bundle), "--bundle-questions", "4"])
+    made = invoke(app, [*words, str(bundle)])
     assert made.exception is None, made.output
     assert "python run.py" in made.stderr
-    assert "exists already" in str(invoke(app, [*export_it, "--bundle", str(bundle)]).exception)
+    assert "exists already" in str(invoke(app, [*words, str(bundle)]).exception)
+    # The package is there already, and is not made again.
+    before = (plain / "package.json").stat().st_mtime_ns
+    assert invoke(app, [*words, str(tmp_path / "second")]).exception is None
+    assert (plain / "package.json").stat().st_mtime_ns == before
+    # For other bounds it would be.
+    other = invoke(app, [*words[:2], "--profile", "raspberry-pi-5", *words[4:], str(tmp_path / "third")])
+    assert "plain exists already" in str(other.exception)
     done = subprocess.run([sys.executable, "run.py"], cwd=bundle, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     results = ["evaluate", "--import", str(bundle / "results.jsonl"), "--json"]
-    scored = invoke(app, [*results, str(run / "export" / "tight")])
+    scored = invoke(app, [*results, str(plain)])
     document = json.loads(scored.stdout)
-    assert [(model["quantization"], model["verdict"]["questions"]) for model in document["models"]] == [
-        ("f32", 4),
-        ("q8", 4),
-    ]
-    assert (run / "acceptance" / "tight-imported" / "result.json").is_file()
+    assert [(model["quantization"], model["verdict"]["questions"]) for model in document["models"]] == [("q8", 4)]
+    assert (run / "acceptance" / "plain-imported" / "result.json").is_file()
     monkeypatch.chdir(run.parent.parent)
     (run.parent.parent / "runs").symlink_to(run.parent)
     assert json.loads(invoke(app, results).stdout)["package"] == document["package"]
     monkeypatch.chdir(tmp_path)
     assert "No package below runs is the one" in str(invoke(app, results).exception)
     assert "do not go with it" in str(invoke(app, [*results, "--set", "stages"]).exception)
+
+
+def test_a_package_of_another_student_is_refused(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run / "export" / "tight", other)
+    manifest = read_json(other / "package.json")
+    write_json(other / "package.json", {**manifest, "origin": {"student": "0" * 64}})
+    error = CliRunner().invoke(app, ["evaluate", str(other), "--run", str(run)]).exception
+    assert isinstance(error, DataError)
+    assert "exported from another student" in error.message
 
 
 def test_a_model_alone_gives_no_bundle(tmp_path: Path) -> None:
@@ -179,4 +200,8 @@ def test_another_question_set_is_asked(run: Path, tmp_path: Path) -> None:
     document = json.loads(result.stdout)
     assert (document["questions"]["name"], document["questions"]["n"]) == ("mine", 1)
     assert document["models"][0]["flips_by_steps"] == {}
-    assert (run / "acceptance" / "tight-mine" / "result.json").is_file()
+    (folder,) = (run / "acceptance").glob("tight-mine-*")
+    assert (folder / "result.json").is_file()
+    assert "--set mine.txt: expected a recipe, a file" in str(
+        CliRunner().invoke(app, [*words[:2], "--set", "mine.txt"]).exception
+    )

@@ -19,7 +19,7 @@ try:
     import onnxruntime
     from tokenizers import Tokenizer
 except ImportError as error:
-    sys.exit(f"run.py needs onnxruntime, tokenizers and numpy: pip install onnxruntime tokenizers ({error})")
+    sys.exit(f"run.py needs onnxruntime, tokenizers and numpy: pip install onnxruntime tokenizers numpy ({error})")
 
 # In a package command_line.py stands beside run.py; where kpodx keeps both, it stands one folder above.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
