@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kpodx.acceptance.package import load_package
-from kpodx.errors import RunError, UsageError
-from kpodx.export.manifest import PACKAGE, shipped_runner
+from kpodx.errors import UsageError
+from kpodx.export.manifest import shipped_runner
 
 EXACT_ALONE = "int8"
 """The quantisation whose answers depend on what else is in a batch: products round with one scale a tensor."""
@@ -78,14 +77,10 @@ def served_models(folders: Sequence[Path], wanted: Sequence[str] = (), threads: 
 def _models_of(folder: Path, threads: int | None) -> list[tuple[ServedModel, set[str]]]:
     """Each model of a package with all names that mean it."""
     manifest = load_package(folder)
-    runner, profile = shipped_runner(manifest.get("kind")), manifest.get("profile") or {}
+    runner, profile = shipped_runner(manifest["kind"]), manifest.get("profile") or {}
     models = []
     for entry in manifest["models"]:
-        name, quantization = str(entry["name"]), entry.get("quantization")
-        if not isinstance(quantization, str):
-            raise RunError(
-                f"{folder / PACKAGE} does not tell the quantisation of {name}.", hint="Make the package again."
-            )
+        name, quantization = entry["name"], entry["quantization"]
         path = folder / name
         model = ServedModel(
             id=f"{manifest.get('name') or folder.name}-{quantization}",
@@ -93,14 +88,9 @@ def _models_of(folder: Path, threads: int | None) -> list[tuple[ServedModel, set
             runner=runner,
             sha256=str(manifest["files"][name]["sha256"]),
             created=int(path.stat().st_mtime),
-            threads=threads or _number(profile, "threads"),
-            context_tokens=_number(profile, "context_tokens"),
+            threads=threads or profile.get("threads"),
+            context_tokens=profile.get("context_tokens"),
             is_exact_in_batches=quantization != EXACT_ALONE,
         )
         models.append((model, {model.id, name, path.name, quantization}))
     return models
-
-
-def _number(profile: dict[str, Any], name: str) -> int | None:
-    value = profile.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

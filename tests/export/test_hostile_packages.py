@@ -20,8 +20,8 @@ from tiny_models import make_tiny_llama, make_tiny_t5
 from typer.testing import CliRunner
 
 from kpodx.cli import app
-from kpodx.cli.ask import models_of
 from kpodx.errors import KpodxError, RunError
+from kpodx.export.manifest import models_of
 from kpodx.export.parity import ask_package
 from kpodx.runtime import died_of
 
@@ -576,7 +576,7 @@ def ask(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def ask_with(program: str, package: Path, question: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`kpodx ask` in this process, with another program in place of the runner that ships."""
     (package / "other.py").write_text(program)
-    monkeypatch.setattr("kpodx.cli.ask.shipped_runner", lambda _kind: package / "other.py")
+    monkeypatch.setattr("kpodx.export.manifest.shipped_runner", lambda _kind: package / "other.py")
     return CliRunner().invoke(app, ["ask", "--package", str(package), "--", question])
 
 

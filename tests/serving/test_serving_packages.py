@@ -159,7 +159,7 @@ def test_which_models_are_served(package: Path, tmp_path: Path) -> None:
     other = shutil.copytree(package, tmp_path / "other")
     manifest = read_json(other / "package.json")
     manifest["models"][0]["quantization"] = "int8"
-    write_json(other / "package.json", {**manifest, "profile": {"threads": 3, "context_tokens": True}})
+    write_json(other / "package.json", {**manifest, "profile": {"threads": 3}})
     (model,) = served_models([other])
     assert (model.id, model.threads, model.context_tokens, model.is_exact_in_batches) == (
         "t5-gguf-int8",
@@ -169,8 +169,10 @@ def test_which_models_are_served(package: Path, tmp_path: Path) -> None:
     )
     manifest["models"][0]["quantization"] = 4
     write_json(other / "package.json", manifest)
-    with pytest.raises(RunError, match="does not tell the quantisation"):
+    with pytest.raises(RunError, match="is no manifest of a package"):
         served_models([other])
+    manifest["models"][0]["quantization"] = "f32"
+    write_json(other / "package.json", manifest)
     (other / "t5-gguf-f32.gguf").write_bytes(b"GGUF and nothing more")
     with pytest.raises(DataError, match="is not the file that was exported"):
         served_models([other])
