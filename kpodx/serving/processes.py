@@ -94,6 +94,8 @@ class WorkerProcess:
                 raise WorkerError(f"it said nothing for {stall_seconds:g} seconds, and was killed") from None
             if kind == "idle":
                 return
+            if kind == "alive":
+                continue
             yield by_number[content[0]], _event(kind, *content[1:])
 
     async def cancel(self, job: Job) -> None:

@@ -107,6 +107,13 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
         assert text_of(service.ask("next")) == "NEXT"
 
 
+def test_a_worker_that_is_only_slow_is_left_alone(tmp_path: Path) -> None:
+    """Nobody streams, so that no text comes before the end."""
+    with running(fake_model(tmp_path / "model"), limits=Limits(stall_seconds=2.5)) as service:
+        assert text_of(service.ask("count 30 0.05")).endswith(" 30")
+        assert service.metric('kpodx_worker_deaths_total{model="echo-q8"}') == 0
+
+
 def test_two_workers_answer_at_a_time(tmp_path: Path) -> None:
     limits = Limits(batch_size=1)
     with running(fake_model(tmp_path / "model"), limits=limits, workers=2) as service, ThreadPoolExecutor(2) as pool:
