@@ -41,6 +41,8 @@ class WorkerProcess:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                # Else a module of the current directory, which may be a foreign package, would come before ours.
+                "-P",
                 "-m",
                 "kpodx.serving.worker",
                 *arguments,

@@ -180,6 +180,19 @@ def test_a_mistake_of_ours_ends_the_service_aloud(tmp_path: Path, monkeypatch: p
     assert isinstance(service.error, ZeroDivisionError)
 
 
+def test_modules_of_the_current_directory_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("numpy", "kpodx", "json"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'w')")
+    model = fake_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+
+    async def load() -> None:
+        await (await WorkerProcess.start(model)).stop()
+
+    asyncio.run(load())
+    assert not (tmp_path / "seen").exists()
+
+
 def test_two_workers_answer_at_a_time(tmp_path: Path) -> None:
     limits = Limits(batch_size=1)
     with running(fake_model(tmp_path / "model"), limits=limits, workers=2) as service, ThreadPoolExecutor(2) as pool:
