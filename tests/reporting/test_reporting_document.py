@@ -209,7 +209,7 @@ def test_a_damaged_phase_and_a_damaged_result_are_told(tmp_path: Path) -> None:
         ("accuracy", "by_steps", [1]),
         ("accuracy", "by_steps", {"2": {"accuracy": "0.9"}}),
         ("verdict", "more_questions", "many"),
-        ("verdict", "lost", 10**400),
+        pytest.param("verdict", "lost", 10**400, id="too many digits"),
         ("budgets", 0, {"budget": ["size_mib"], "limit": 1, "measured": 1.0, "held": True}),
         ("cost", "start_seconds", "soon"),
         ("cost", "energy_joules_per_answer", [1]),
