@@ -18,7 +18,7 @@ class EvaluationConfig(Config):
     """Longest answer, in tokens."""
     batch_size: int = Field(default=64, ge=1)
     """Questions answered at a time."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Coverage of the accuracy intervals."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Coverage of the accuracy intervals, and the level of the one-sided tests of packages, which needs more than one half."""
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.02
     """Accuracy that a package may lose against the student and still count as held; 0.02 is two points."""

@@ -86,7 +86,8 @@ def measure_divergence(runner: Path, model: Path, reference: Path, threads: int)
     Raises:
         KpodxError: the program failed, or the file made it crash.
     """
-    command = ["-m", "kpodx.export.divergence", str(runner), str(model), str(reference), str(threads)]
+    # Without -P, modules of the current directory would come before ours.
+    command = ["-P", "-m", "kpodx.export.divergence", str(runner), str(model), str(reference), str(threads)]
     return float(json.loads(_run(command, model))["divergence"])
 
 

@@ -26,6 +26,7 @@ BUDGETS = {
 }
 
 Model = Mapping[str, Any]
+Row = tuple[str, Mapping[str, Any], Model]
 
 
 def packages_section(packages: Sequence[Mapping[str, Any]]) -> Markup:
@@ -38,7 +39,7 @@ def packages_section(packages: Sequence[Mapping[str, Any]]) -> Markup:
     return section(
         "packages",
         "The packages: size, speed, accuracy",
-        _verdict_words(judged[0][1])
+        list(_meanings(judged))
         if judged
         else tag("p", "No package was evaluated yet: kpodx evaluate.", class_="absent"),
         tag("div", drawn, class_="figures") if drawn else None,
@@ -64,18 +65,28 @@ def shorten(name: str, most: int) -> str:
     return name if len(name) <= most else f"{name[: most - 10]}…{name[-9:]}"
 
 
-def _verdict_words(package: Mapping[str, Any]) -> Markup:
-    margin = f"{100 * package['margin']:g} points"
-    level = f"{percent(package['confidence']).removesuffix('.0')} %"
-    return tag(
-        "p",
+def _meanings(rows: Sequence[Row]) -> Iterator[Markup]:
+    """What verdicts mean, once for all packages that were judged alike."""
+    alike: dict[tuple[float, ...], list[str]] = {}
+    for _, package, _ in rows:
+        names = alike.setdefault((package["margin"], package["confidence"], package["least_questions"]), [])
+        if package["name"] not in names:
+            names.append(package["name"])
+    for terms, names in alike.items():
+        yield tag("p", f"For {', '.join(names)}: " if len(alike) > 1 else None, _meaning(*terms))
+
+
+def _meaning(margin: float, confidence: float, least_questions: float) -> list[object]:
+    most = f"{100 * margin:g} points"
+    level = f"{percent(confidence).removesuffix('.0')} %"
+    return [
         _verdict("held"),
-        f" means: it loses less than {margin} against the student, at {level} confidence; ",
+        f" means: it loses less than {most} against the student, at {level} confidence; ",
         _verdict("lost"),
-        f": it loses more than {margin}, likewise; ",
+        f": it loses more than {most}, likewise; ",
         _verdict("undecided"),
-        f": neither is shown. {count(package['least_questions'])} questions are the fewest that can show held.",
-    )
+        f": neither is shown. {count(least_questions)} questions are the fewest that can show held.",
+    ]
 
 
 def _verdict(word: str) -> Markup:
@@ -111,9 +122,6 @@ def _row(name: str, model: Model) -> list[object]:
 
 def _difference(verdict: Mapping[str, Any]) -> str:
     return f"{points(verdict['difference'])} [{points(verdict['low'])}, {points(verdict['high'])}]"
-
-
-Row = tuple[str, Mapping[str, Any], Model]
 
 
 def _result_file(package: Mapping[str, Any]) -> str:

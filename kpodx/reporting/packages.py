@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -55,7 +55,7 @@ def describe_package(name: str, manifest: Path | None, result: Path | None, stud
         found = read_result(result) if result else {}
         evaluated = [_describe_model(model, result) for model in found.get("models", []) if result]
         if found:
-            _check_numbers(found, "margin", "confidence", "least_questions")
+            _check_judgement(found)
         same_package = manifest is None or hash_path(manifest) == (found.get("package") or {}).get("sha256")
         names = {model["name"] for model in evaluated} if same_package else set()
         waiting = [_waiting(model) for model in exported.get("models", []) if model["name"] not in names]
@@ -70,7 +70,7 @@ def describe_package(name: str, manifest: Path | None, result: Path | None, stud
             **{key: found.get(key) for key in keys},
             "models": evaluated + waiting,
         }
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{result or manifest}: expected what kpodx writes, got something else: {type(error).__name__} {error}",
             hint=f"Evaluate the package {name} again, or move its folder away.",
@@ -78,6 +78,7 @@ def describe_package(name: str, manifest: Path | None, result: Path | None, stud
 
 
 def _waiting(model: Mapping[str, Any]) -> dict[str, Any]:
+    _check_texts(model, "name", "quantization")
     size = model.get("size")
     return {
         "name": model["name"],
@@ -93,19 +94,26 @@ def _waiting(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe_model(model: Mapping[str, Any], result: Path) -> dict[str, Any]:
+    _check_texts(model, "name", "quantization", "ending")
     cost = model["cost"]
     verdict = model["verdict"]
     if verdict:
         _check_numbers(verdict, "difference", "low", "high", "gained", "lost", "p_value", "questions")
-        _check_numbers(model["accuracy"], "accuracy", "low", "high", "n")
+        _check_optional(verdict, "more_questions")
+        _check_accuracy(model["accuracy"])
         if verdict["word"] not in get_args(Word):
             raise ValueError(f"the verdict {verdict['word']!r}")
-    _check_numbers(cost, "size_mib", *(["peak_mib"] if cost["peak_mib"] is not None else []))
+    _check_numbers(cost, "size_mib")
+    _check_optional(cost, "peak_mib", "start_seconds", "energy_joules_per_answer")
+    for step, lost in (model.get("first_wrong_step") or {}).items():
+        _check_numbers({"step": int(step), "lost": lost}, "step", "lost")
     speed = {name: cost[name] for name in ("tokens_per_second", "first_token_ms", "answer_ms") if name in cost}
     for times in speed.values():
         _check_numbers(times, "p50", "p95")
     for row in model["budgets"]:
-        _check_numbers(row, "limit", *(["measured"] if row["measured"] is not None else []))
+        _check_texts(row, "budget")
+        _check_numbers(row, "limit")
+        _check_optional(row, "measured")
         if row["held"] not in (True, False, None):
             raise ValueError(f"held = {row['held']!r}")
     return {
@@ -122,7 +130,7 @@ def _describe_model(model: Mapping[str, Any], result: Path) -> dict[str, Any]:
         "accuracy": model.get("accuracy"),
         "verdict": verdict,
         "first_wrong_step": model.get("first_wrong_step"),
-        "flips": list(_flips(result.parent, model.get("flips"))),
+        "flips": _flips(result.parent, model.get("flips")),
         "budgets": model["budgets"],
     }
 
@@ -135,9 +143,49 @@ def _check_numbers(record: Mapping[str, Any], *names: str) -> None:
             raise ValueError(f"{name} = {value!r}")
 
 
-def _flips(folder: Path, name: str | None) -> Iterator[dict[str, Any]]:
-    """The first answers that were lost, where the evaluation kept them."""
+def _check_optional(record: Mapping[str, Any], *names: str) -> None:
+    """As `_check_numbers`, but a value may be absent or null."""
+    _check_numbers(record, *(name for name in names if record.get(name) is not None))
+
+
+def _check_texts(record: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if not isinstance(record[name], str):
+            raise TypeError(f"{name} = {record[name]!r}")
+
+
+def _check_accuracy(part: Mapping[str, Any]) -> None:
+    for group in (part, *(part.get("by_steps") or {}).values()):
+        _check_numbers(group, "accuracy", "low", "high", "n")
+
+
+def _check_judgement(found: Mapping[str, Any]) -> None:
+    """What a result says of all its models together."""
+    _check_numbers(found, "margin", "confidence", "least_questions")
+    _check_numbers(found["questions"], "n")
+    _check_accuracy(found["student"])
+    for name in ("machine", "device"):
+        if not isinstance(found.get(name) or {}, dict):
+            raise TypeError(f"{name} = {found[name]!r}")
+
+
+def _flips(folder: Path, name: str | None) -> list[dict[str, Any]]:
+    """The first answers that were lost, where the evaluation kept them.
+
+    Raises:
+        DataError, RunError: the file is damaged.
+    """
     file = folder / Path(name or "").name
-    if name and file.is_file():
-        lost = [flip for flip in read_jsonl(file) if flip["by"] == "student"]
-        yield from lost[:SHOWN_FLIPS]
+    if not name or not file.is_file():
+        return []
+    try:
+        lost = [flip for flip in read_jsonl(file) if flip["by"] == "student"][:SHOWN_FLIPS]
+        for flip in lost:
+            _check_numbers(flip, "step")
+            _check_texts(flip, "question_id", "expected", "got")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"{file}: expected what kpodx writes, got something else: {type(error).__name__} {error}",
+            hint="Evaluate the package again.",
+        ) from error
+    return lost

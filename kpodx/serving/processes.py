@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from kpodx.errors import WorkerError
@@ -38,22 +38,29 @@ class WorkerProcess:
             WorkerError: it cannot be loaded.
         """
         arguments = [str(model.runner), str(model.path), str(model.threads or 0), str(model.context_tokens or 0)]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "kpodx.serving.worker",
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=LONGEST_LINE,
-            env=_environment(model),
-            # Ctrl-C is for us: a worker finishes what it has begun.
-            start_new_session=True,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                # Else a module of the current directory, which may be a foreign package, would come before ours.
+                "-P",
+                "-m",
+                "kpodx.serving.worker",
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=LONGEST_LINE,
+                env=_environment(model),
+                # Ctrl-C is for us: a worker finishes what it has begun.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerError(f"its process cannot be started: {error.strerror or error}") from error
         worker = cls(process)
         try:
-            _, worker.facts = await worker._read()
+            _, *content = await worker._read()
+            with _understood():
+                worker.facts = dict(*content)
         except BaseException:
             await worker.stop()
             raise
@@ -90,11 +97,14 @@ class WorkerProcess:
                         batch = None
                     kind, *content = await self._read()
             except TimeoutError:
-                self._process.kill()
+                self._kill()
                 raise WorkerError(f"it said nothing for {stall_seconds:g} seconds, and was killed") from None
             if kind == "idle":
                 return
-            yield by_number[content[0]], _event(kind, *content[1:])
+            if kind != "alive":
+                with _understood():
+                    happened = by_number[content[0]], _event(kind, *content[1:])
+                yield happened
 
     async def cancel(self, job: Job) -> None:
         """Let the worker leave a job that it has begun."""
@@ -119,13 +129,18 @@ class WorkerProcess:
             async with asyncio.timeout(SECONDS_TO_END):
                 await self._process.wait()
         except TimeoutError:
-            self._process.kill()
+            self._kill()
             await self._process.wait()
         await self._errors
 
     async def raise_death(self) -> NoReturn:
         """Wait for the process to end, and raise what it died of."""
         raise await self._death()
+
+    def _kill(self) -> None:
+        # It may have ended in the meantime.
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     async def _write(self, kind: str, content: object) -> None:
         assert self._process.stdin is not None
@@ -137,10 +152,14 @@ class WorkerProcess:
 
     async def _read(self) -> list[Any]:
         assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
+        with _understood():
+            line = await self._process.stdout.readline()
         if not line.endswith(b"\n"):
             raise await self._death()
-        message: list[Any] = json.loads(line)
+        with _understood():
+            message: list[Any] = json.loads(line)
+            # Of something else nothing could be told.
+            message[0]
         return message
 
     async def _death(self) -> WorkerError:
@@ -158,6 +177,15 @@ class WorkerProcess:
             lines = [line for line in (rest + piece).splitlines() if line.strip()] or [b""]
             rest = lines[-1][-1000:]
             self._last_words = rest.decode("utf-8", "replace").strip()[:300]
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """WorkerError where a worker's message is too long, or none that it could have written."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise WorkerError(f"its message cannot be understood: {error}") from error
 
 
 def _environment(model: ServedModel) -> dict[str, str]:

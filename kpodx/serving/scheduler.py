@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from kpodx.errors import KpodxError, ModelError, WorkerError
+from kpodx.errors import ModelError, WorkerError
 from kpodx.serving.catalogue import ServedModel
 from kpodx.serving.jobs import Ask, Done, Failed, Job
 from kpodx.serving.limits import Limits
@@ -77,7 +77,7 @@ class Scheduler:
 
     def __init__(self, models: Sequence[ServedModel], limits: Limits, metrics: Metrics, workers: int = 1) -> None:
         self.lanes = {model.id: Lane(model, limits.batch_size) for model in models}
-        self.failure: asyncio.Future[KpodxError] = asyncio.get_running_loop().create_future()
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._limits, self._metrics, self._num_workers = limits, metrics, workers
         self._keepers: list[asyncio.Task[None]] = []
         self._asides: set[asyncio.Task[None]] = set()
@@ -89,6 +89,8 @@ class Scheduler:
             for lane in self.lanes.values()
             for _ in range(self._num_workers)
         ]
+        for keeper in self._keepers:
+            keeper.add_done_callback(self._miss)
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
@@ -187,6 +189,11 @@ class Scheduler:
                 logger.warning("The worker of %s ended: %s. Another one starts in %g s.", lane.model.id, error, pause)
                 self._metrics.deaths.add(lane.model.id)
             await asyncio.sleep(pause)
+
+    def _miss(self, keeper: asyncio.Task[None]) -> None:
+        """A keeper that a mistake of ours ended: the service ends with it, since its model would not come back."""
+        if not keeper.cancelled() and (error := keeper.exception()) and not self.failure.done():
+            self.failure.set_result(error)
 
     def _give_up(self, lane: Lane, error: WorkerError) -> None:
         """A model that was never loaded will not be at a second try."""

@@ -6,7 +6,8 @@ It needs numpy and what the runner needs. One JSON array a line, each way; 0 thr
 
 in: ["batch", [request, …]] · ["cancel", id]; the end of the input ends the program.
 out: ["ready", {…}] · ["started", id, prompt tokens] · ["text", id, text] · ["done", id, "stop" or "length", tokens,
-whole text] · ["refused", id, code, message] · ["failed", id, message] · ["idle"] after each batch.
+whole text] · ["refused", id, code, message] · ["failed", id, message] · ["alive"] about every second that tokens come ·
+["idle"] after each batch.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from kpodx.export.divergence import load_runner
 from kpodx.serving.answer_text import AnswerText
 
 Tell = Callable[..., None]
+ALIVE_SECONDS = 1.0
+"""Longest time without a word while tokens come."""
 
 
 class Row:
@@ -63,6 +67,7 @@ class Batch:
         self._model, self._shared, self._cancelled, self._tell = model, command_line, cancelled, tell
         self._rows: list[Row] = []
         self._asked: Row | None = None
+        self._alive_at = time.monotonic()
 
     def answer(self, requests: Sequence[Mapping[str, Any]]) -> None:
         """Answer all of them, telling each token as it comes."""
@@ -103,6 +108,7 @@ class Batch:
         self._settle()
 
     def _choose(self, index: int, logits: Any) -> int | None:
+        self._show_life()
         self._settle()
         row = self._rows[index]
         if row.id in self._cancelled and not row.is_over:
@@ -111,6 +117,12 @@ class Batch:
             return None
         self._asked = row
         return int(self._shared.pick(logits, row.temperature, row.top_p, row.draws))
+
+    def _show_life(self) -> None:
+        """Nothing else may be said until the end where nobody streams; said here, not by a timer, since a model may hang."""
+        if time.monotonic() - self._alive_at >= ALIVE_SECONDS:
+            self._alive_at = time.monotonic()
+            self._tell("alive")
 
     def _take(self, row: Row, token: int) -> None:
         row.tokens.append(token)

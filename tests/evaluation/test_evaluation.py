@@ -60,6 +60,7 @@ def test_every_validation_and_test_question_is_answered(tmp_path: Path, tiny_t5:
     assert run(context)["test"] is None
 
 
-def test_the_interval_needs_a_coverage_below_one() -> None:
-    with pytest.raises(ValueError):
-        EvaluationConfig(confidence=1.0)
+@pytest.mark.parametrize("confidence", [0.3, 0.5, 1.0])
+def test_one_sided_tests_need_a_confidence_between_one_half_and_one(confidence: float) -> None:
+    with pytest.raises(ValueError, match="confidence"):
+        EvaluationConfig(confidence=confidence)

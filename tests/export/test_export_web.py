@@ -47,6 +47,21 @@ LOAD_ALL = """async (packages) => {
   for (const name of packages) said.push(await load(name).catch((problem) => problem.message));
   return said;
 }"""
+LOAD_WHILE_ASKING = """async ([model, question]) => {
+  const { Reasoner } = await import("./reasoner.js");
+  const reasoner = new Reasoner("./package/");
+  await reasoner.load(model);
+  const asked = reasoner.ask(question).then(() => "answered", (problem) => problem.message);
+  await reasoner.load(model);
+  const late = new Promise((resolve) => setTimeout(resolve, 1000, "nothing"));
+  const { tokens } = await reasoner.ask(question);
+  return [await Promise.race([asked, late]), tokens.length];
+}"""
+FULL_STORAGE = """() => {
+  Cache.prototype.put = async () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+}"""
 ASK_AND_STOP = """() => {
   document.getElementById("form").requestSubmit();
   setTimeout(() => document.getElementById("stop").click());
@@ -257,6 +272,33 @@ def test_a_new_package_takes_the_old_ones_place(
         wait_ready(page)
         assert "another" in page.title()
         assert page.evaluate(count) == before
+
+
+def test_full_storage_takes_only_the_visit_without_a_network(
+    tmp_path: Path, page_files: Path, t5_package: Path, open_page: Any
+) -> None:
+    site = make_site(tmp_path / "site", page_files, t5_package)
+    worker = site / "worker.js"
+    content = worker.read_text()
+    # It is a link to the file of all tests.
+    worker.unlink()
+    worker.write_text(f"({FULL_STORAGE})();\n{content}")
+    with serve(site) as address:
+        page = open_page(address, service_workers="allow")
+        wait_ready(page)
+        ask(page)
+        assert page.locator("#problem").is_hidden()
+        assert "Kept on this device" not in page.inner_text("#offline")
+
+
+def test_another_model_ends_the_answer_at_hand(
+    tmp_path: Path, page_files: Path, t5_package: Path, open_page: Any
+) -> None:
+    with serve(make_site(tmp_path / "site", page_files, t5_package)) as address:
+        page = open_page(address + "steps.js")
+        said, tokens = page.evaluate(LOAD_WHILE_ASKING, ["onnx/decoder_model_merged.onnx", QUESTION])
+    assert said == "Stopped."
+    assert tokens > 0
 
 
 def test_it_fits_a_phone(tmp_path: Path, page_files: Path, t5_package: Path, open_page: Any) -> None:

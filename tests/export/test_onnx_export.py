@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 from kpodx.artifacts import read_json
 from kpodx.cli.export import generated_questions
 from kpodx.errors import GateError, KpodxError, MissingDependencyError, ModelError
+from kpodx.export import parity
 from kpodx.export.divergence import load_runner
 from kpodx.export.manifest import PROMPT
 from kpodx.export.parity import Agreement
@@ -364,3 +365,11 @@ def test_a_package_without_onnx_says_what_to_install(tmp_path: Path, monkeypatch
     with pytest.raises(MissingDependencyError, match="needs the packages onnx and onnxruntime"):
         export(make_tiny_t5(tmp_path / "t5"), tmp_path / "out", "onnx", "f32")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_helper_runs_no_module_of_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KpodxError, match="cannot run model"):
+        parity.measure_divergence(tmp_path / "run.py", tmp_path / "model", tmp_path / "reference.npz", 1)
+    assert not (tmp_path / "seen").exists()

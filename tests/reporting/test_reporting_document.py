@@ -206,6 +206,15 @@ def test_a_damaged_phase_and_a_damaged_result_are_told(tmp_path: Path) -> None:
         ("verdict", "word", "<b>held"),
         ("verdict", "low", float("nan")),
         ("accuracy", "accuracy", "0.9"),
+        ("accuracy", "by_steps", [1]),
+        ("accuracy", "by_steps", {"2": {"accuracy": "0.9"}}),
+        ("verdict", "more_questions", "many"),
+        pytest.param("verdict", "lost", 10**400, id="too many digits"),
+        ("budgets", 0, {"budget": ["size_mib"], "limit": 1, "measured": 1.0, "held": True}),
+        ("cost", "start_seconds", "soon"),
+        ("cost", "energy_joules_per_answer", [1]),
+        ("first_wrong_step", "x", 1),
+        ("first_wrong_step", "1", "two"),
         ("cost", "size_mib", None),
         ("cost", "tokens_per_second", {"p50": True, "p95": 1.0}),
         ("budgets", 0, {"budget": "size_mib", "limit": "1", "measured": 1.0, "held": True}),
@@ -219,6 +228,43 @@ def test_a_result_that_somebody_changed_is_refused(tmp_path: Path, part: str, ke
     result = add_package(run)
     result.write_text(json.dumps({**read_json(result), "models": [changed]}))
     with pytest.raises(DataError, match="expected what kpodx writes"):
+        document_of(run)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("machine", "a board"),
+        ("device", [2]),
+        ("questions", 200),
+        ("questions", {"n": "many"}),
+        ("student", {"by_steps": [1]}),
+        ("package", "tiny"),
+        ("models", {"q4": 1}),
+    ],
+)
+def test_a_result_whose_parts_are_something_else_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    run = make_run(tmp_path / "run")
+    result = add_package(run)
+    write_json(result, {**read_json(result), key: value})
+    with pytest.raises(DataError, match=r"result\.json: expected what kpodx writes"):
+        document_of(run)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[1]",
+        '{"by": "student", "step": 0, "expected": "", "got": ""}',
+        '{"by": "student", "question_id": "q7", "step": "0", "expected": "", "got": ""}',
+        '{"by": "student", "question_id": ["q7"], "step": 0, "expected": "", "got": ""}',
+        "{}",
+    ],
+)
+def test_damaged_flips_are_told_with_their_file(tmp_path: Path, line: str) -> None:
+    run = make_run(tmp_path / "run")
+    (add_package(run).parent / "flips-q4-1.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match=r"flips-q4-1\.jsonl: expected what kpodx writes"):
         document_of(run)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from reported_runs import PHASES, add_package, make_run, model, over_memory
 
-from kpodx.artifacts import read_json
+from kpodx.artifacts import read_json, write_json
 from kpodx.errors import UsageError
 from kpodx.reporting.document import build_document
 from kpodx.reporting.markup import Markup, join, table, tag
@@ -156,6 +156,19 @@ def test_the_table_of_packages_is_the_documents(whole: tuple[dict[str, Any], Par
     lost = page.tables["question", "model", "step", "the student wrote", "the package wrote"]
     assert lost == [["q7", "q4", "1", "1 + 1 = 2.", "(it ended)"]]
     assert page.tables["model", "step", "lost answers"] == [["q4", "step 1", "3"]]
+
+
+def test_verdicts_are_explained_once_for_each_margin(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    add_package(run, "pi")
+    add_package(run, "pi-2")
+    result = add_package(run, "phone")
+    write_json(result, {**read_json(result), "margin": 0.3, "confidence": 0.9, "least_questions": 7})
+    _, page = page_of(run)
+    assert page.text.count("it loses less than") == 2
+    assert "For phone: held means: it loses less than 30 points against the student, at 90 % confidence" in page.text
+    assert "For pi, pi-2: held means: it loses less than 2 points against the student, at 95 % confidence" in page.text
+    assert page.text.index("7 questions are the fewest") < page.text.index("133 questions are the fewest")
 
 
 def test_nothing_can_run_or_be_fetched(whole: tuple[dict[str, Any], Parsed]) -> None:

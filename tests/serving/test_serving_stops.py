@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import signal
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +21,11 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 
 from serving_runs import Running, error_of, fake_model, running, streamed, text_of, user, wait_for, workers  # noqa: E402
 
-from kpodx.errors import ModelError, UsageError  # noqa: E402
+from kpodx.errors import ModelError, UsageError, WorkerError  # noqa: E402
 from kpodx.serving.addresses import check_access, open_socket  # noqa: E402
+from kpodx.serving.jobs import Ask, Job  # noqa: E402
 from kpodx.serving.limits import Limits  # noqa: E402
+from kpodx.serving.processes import WorkerProcess  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +110,87 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     with running(fake_model(tmp_path / "model"), limits=Limits(stall_seconds=0.3)) as service:
         assert "said nothing for 0.3 seconds" in error_of(service.ask("hang"), 500)["message"]
         assert text_of(service.ask("next")) == "NEXT"
+
+
+def test_a_worker_that_is_only_slow_is_left_alone(tmp_path: Path) -> None:
+    """Nobody streams, so that no text comes before the end."""
+    with running(fake_model(tmp_path / "model"), limits=Limits(stall_seconds=2.5)) as service:
+        assert text_of(service.ask("count 30 0.05")).endswith(" 30")
+        assert service.metric('kpodx_worker_deaths_total{model="echo-q8"}') == 0
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, failures = asyncio.create_subprocess_exec, [OSError(errno.EMFILE, "Too many open files")] * 2
+
+    async def start_later(*arguments: Any, **settings: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await start(*arguments, **settings)
+
+    with running(fake_model(tmp_path / "model")) as service:
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", start_later)
+        service.workers()[0].kill()
+        wait_for(lambda: service.metric('kpodx_worker_starts_total{model="echo-q8"}') == 2)
+        assert not failures
+        assert text_of(service.ask("next")) == "NEXT"
+
+
+def test_an_answer_beyond_the_longest_line_takes_no_model_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpodx.serving.processes.LONGEST_LINE", 500)
+    with running(fake_model(tmp_path / "model"), limits=Limits(tokens=3000)) as service:
+        error = error_of(service.ask("x" * 2000, max_tokens=3000), 500)
+        assert "its message cannot be understood" in error["message"]
+        assert text_of(service.ask("next")) == "NEXT"
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "7", "[]", '["done", 99, "stop", 1, ""]', '["done", 1]', '["text", [], ""]', "[" * 100_000, "\\xff"]
+)
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_a_message_that_is_none_is_a_workers_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, is_ready: bool
+) -> None:
+    program = tmp_path / "program"
+    (tmp_path / "lines").write_text(
+        ('["ready", {}]\n' if is_ready else "") + line.replace("\\xff", "\xff") + "\n", "latin-1"
+    )
+    program.write_text(f"#!/bin/sh\ncat '{tmp_path}/lines'\nexec cat > /dev/null\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+    async def answer() -> None:
+        worker = await WorkerProcess.start(fake_model(tmp_path / "model"))
+        try:
+            async for _ in worker.answer([Job("echo-q8", Ask("x"), number=1)], 10):
+                pass
+        finally:
+            await worker.stop()
+
+    with pytest.raises(WorkerError, match="cannot be understood"):
+        asyncio.run(answer())
+
+
+def test_a_mistake_of_ours_ends_the_service_aloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_model: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(WorkerProcess, "start", fail)
+    service = Running(fake_model(tmp_path / "model"))
+    service.join()
+    assert isinstance(service.error, ZeroDivisionError)
+
+
+def test_modules_of_the_current_directory_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("numpy", "kpodx", "json"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'w')")
+    model = fake_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+
+    async def load() -> None:
+        await (await WorkerProcess.start(model)).stop()
+
+    asyncio.run(load())
+    assert not (tmp_path / "seen").exists()
 
 
 def test_two_workers_answer_at_a_time(tmp_path: Path) -> None:

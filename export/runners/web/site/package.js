@@ -24,7 +24,7 @@ export class Package {
     let bytes;
     try {
       bytes = await download(address, null, () => {});
-      await kept?.put(address, new Response(bytes));
+      await keep(kept, address, bytes);
     } catch (problem) {
       const old = await kept?.match(address);
       if (!old || !problem.isOffline) throw problem;
@@ -87,22 +87,15 @@ export class Package {
       );
     }
     onProgress(bytes.length);
-    if (!old) await this.#keep(key, bytes);
+    if (!old) await keep(this.kept, key, bytes);
     return bytes;
-  }
-
-  async #keep(key, bytes) {
-    try {
-      await this.kept?.put(key, new Response(bytes));
-    } catch {
-      // The browser gives this page no more room: all works but the next visit without a network.
-    }
   }
 
   /** Whether all files of a model are kept for a visit without a network. */
   async isKept(name) {
     const { own } = this.models.find((item) => item.name === name);
-    const found = await Promise.all(own.map((file) => this.kept?.match(this.#key(file))));
+    const keys = [new URL("package.json", this.base).href, ...own.map((file) => this.#key(file))];
+    const found = await Promise.all(keys.map((key) => this.kept?.match(key)));
     return found.every(Boolean);
   }
 
@@ -124,6 +117,15 @@ async function openKept() {
     return await globalThis.caches?.open(KEPT);
   } catch {
     return null;
+  }
+}
+
+async function keep(kept, key, bytes) {
+  try {
+    await kept?.put(key, new Response(bytes));
+  } catch {
+    // The browser gives this page no more room: all works but the next visit without a network, which must not find an older file.
+    await kept.delete(key).catch(() => {});
   }
 }
 

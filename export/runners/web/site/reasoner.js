@@ -45,14 +45,14 @@ export class Reasoner {
   }
 
   /**
-   * Load one of the package's models; the one before it is forgotten.
+   * Load one of the package's models; the one before it is forgotten, and an answer that it is giving fails as stopped.
    *
    * @param onProgress called with {loaded, total, file}: bytes so far, bytes of all files.
    * @return {isKept}: whether the files are kept for a visit without a network.
    */
   async load(name, onProgress = () => {}) {
     // WebAssembly never gives memory back: another model gets a worker of its own.
-    if (this.#model) this.#end();
+    if (this.#model) this.#fail("Stopped.");
     if (!this.#isOpen) await this.open();
     const result = await this.#request("load", { name }, onProgress);
     this.#model = name;
