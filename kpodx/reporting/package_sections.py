@@ -31,7 +31,9 @@ Row = tuple[str, Mapping[str, Any], Model]
 
 def packages_section(packages: Sequence[Mapping[str, Any]]) -> Markup:
     """All packages of the run."""
-    models = [(_name(package, model, packages), package, model) for package in packages for model in package["models"]]
+    main = [package for package in packages if not package["is_other"]]
+    others = [package for package in packages if package["is_other"]]
+    models = [(_name(package, model, main), package, model) for package in main for model in package["models"]]
     judged = [row for row in models if row[2]["verdict"]]
     drawn = [_scatter(judged)] if any(model["speed"] for _, _, model in judged) else []
     if judged:
@@ -48,8 +50,23 @@ def packages_section(packages: Sequence[Mapping[str, Any]]) -> Markup:
             [_row(name, model) for name, _, model in models],
             "Every model of every package. Times are medians; would decide: about so many more questions, if answers went on as they did",
         ),
+        table(
+            COLUMNS, [_row(*row) for row in _other_rows(others)], "Other questions, a part of them, or another device"
+        )
+        if others
+        else None,
         [_package(package) for package in packages],
     )
+
+
+def _other_rows(packages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Model]]:
+    for package in packages:
+        asked = package["questions"]
+        for model in package["models"]:
+            yield (
+                f"{package['name']} {model['quantization']}: {asked.get('name')}, {count(asked['n'])} questions",
+                model,
+            )
 
 
 def _name(package: Mapping[str, Any], model: Model, packages: Sequence[Mapping[str, Any]]) -> str:

@@ -25,11 +25,10 @@ def describe_packages(run: Run) -> list[dict[str, Any]]:
     by_hash = {hash_path(file): file for file in manifests.values()}
     student = (run.manifest["phases"].get("distillation") or {}).get("folder", "").rpartition("/")[2]
     # One package may have several results: other questions, another device.
-    of = {name: by_hash.get(_package_hash(file)) or manifests.get(name) for name, file in results.items()}
-    alone = {name: file for name, file in manifests.items() if file not in of.values()}
+    of = {name: manifests.get(name) or by_hash.get(_package_hash(file)) for name, file in results.items()}
     return [
-        describe_package(name, of.get(name) or alone.get(name), results.get(name), student)
-        for name in sorted(of.keys() | alone.keys())
+        describe_package(name, of.get(name) or manifests.get(name), results.get(name), student)
+        for name in sorted(of.keys() | manifests.keys())
     ]
 
 
@@ -58,11 +57,15 @@ def describe_package(name: str, manifest: Path | None, result: Path | None, stud
             _check_judgement(found)
         same_package = manifest is None or hash_path(manifest) == (found.get("package") or {}).get("sha256")
         names = {model["name"] for model in evaluated} if same_package else set()
-        waiting = [_waiting(model) for model in exported.get("models", []) if model["name"] not in names]
+        is_other = manifest is not None and manifest.parent.name != name
+        rest = [] if is_other else exported.get("models", [])
+        waiting = [_waiting(model) for model in rest if model["name"] not in names]
         origin = (exported.get("origin") or {}).get("distillation")
         keys = ("created", "questions", "margin", "confidence", "least_questions", "machine", "device", "student")
         return {
             "name": name,
+            # Other questions than the run's, a part of them, or another device.
+            "is_other": is_other,
             "kind": exported.get("kind") or found["package"]["kind"],
             "profile": (exported.get("profile") or {}).get("name"),
             "of_this_student": origin == student if origin else None,

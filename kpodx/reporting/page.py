@@ -82,7 +82,8 @@ def _tiles(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     kept = (document.get("data") or {}).get("rationales") or {}
     if kept.get("kept") is not None:
         yield count(kept["kept"]), f"rationales kept of {count(kept.get('completions'))} that the teacher wrote"
-    models = [model for package in document.get("packages", []) for model in package["models"]]
+    packages = [package for package in document.get("packages", []) if not package["is_other"]]
+    models = [model for package in packages for model in package["models"]]
     held = [model for model in models if model["verdict"] and model["verdict"]["word"] == "held"]
     judged = [model for model in models if model["verdict"]]
     if judged:

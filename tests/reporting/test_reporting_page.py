@@ -171,6 +171,25 @@ def test_verdicts_are_explained_once_for_each_margin(tmp_path: Path) -> None:
     assert page.text.index("7 questions are the fewest") < page.text.index("133 questions are the fewest")
 
 
+def test_other_questions_and_devices_stand_apart(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", *PHASES)
+    result = add_package(run, "pi", model("q8", "held", 0, 0, 0.9, 80.0))
+    stages = model("q8", "lost", 0, 90, 0.9, 80.0)
+    asked = {"name": "stages", "n": 7, "sha256": "d" * 64}
+    write_json(
+        run / "acceptance" / "pi-stages" / "result.json",
+        {**read_json(result), "questions": asked, "models": [stages]},
+    )
+    document, page = page_of(run)
+    assert [(package["name"], package["is_other"]) for package in document["packages"]] == [
+        ("pi", False),
+        ("pi-stages", True),
+    ]
+    assert "1 of 1" in page.text
+    assert page.text.count("pi-stages q8: stages, 7 questions") == 1
+    assert "not evaluated" not in page.text
+
+
 def test_nothing_can_run_or_be_fetched(whole: tuple[dict[str, Any], Parsed]) -> None:
     _, page = whole
     names = {name for name, _ in page.tags}
