@@ -24,13 +24,15 @@ def ask(
     from kpodx.artifacts import read_json
     from kpodx.export.manifest import PACKAGE, models_of, newest_package, shipped_runner
 
+    if not question.strip():
+        raise UsageError("The question is empty.")
     folder = package or newest_package(RUNS)
     models = models_of(folder)
     manifest = read_json(folder / PACKAGE)
     # `Q8_0` or `q4` is enough where the file's name can be meant by it alone.
     meant = [name for name, quantization in models.items() if model in (None, name, quantization)]
     if not meant:
-        raise UsageError(f"There is no {model} in {folder}; it has {', '.join(models)}.")
+        raise UsageError(f"There is no {model} in {folder}; it has {', '.join(models.values())}.")
     # Our own copy: a package may come from anybody, and its program with it.
     command = [sys.executable, str(shipped_runner(manifest.get("kind"))), "--model", str(folder / meant[0])]
     profile = manifest.get("profile")

@@ -13,7 +13,7 @@ import typer
 
 from kpodx.cli import terminal
 from kpodx.cli.export import RUNS
-from kpodx.errors import KpodxError, ModelError, WorkerError
+from kpodx.errors import KpodxError, ModelError, UsageError, WorkerError
 
 if TYPE_CHECKING:
     from kpodx.serving.catalogue import ServedModel
@@ -127,7 +127,11 @@ def _write(text: str) -> None:
 
 
 def _questions(is_terminal: bool) -> Iterator[str]:
-    """What is typed, line by line, or comes through a pipe; until its end, or Ctrl-C at the prompt."""
+    """What is typed, line by line, or comes through a pipe; until its end.
+
+    Raises:
+        UsageError: a line is not UTF-8.
+    """
     if is_terminal:
         # Arrow keys and the history work where it is there.
         with contextlib.suppress(ImportError):
@@ -135,10 +139,21 @@ def _questions(is_terminal: bool) -> Iterator[str]:
     while True:
         try:
             line = input("\n> ") if is_terminal else sys.stdin.readline()
-        except (EOFError, KeyboardInterrupt):
+        except KeyboardInterrupt:
+            # It drops what was typed: one that comes just after an answer ends nothing.
+            _write("\n")
+            if not is_terminal:
+                return
+            continue
+        except EOFError:
             _write("\n")
             return
         if not is_terminal and not line:
             return
+        try:
+            # Bytes that are not UTF-8 come as lone surrogates.
+            line.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"A question is not UTF-8 text: {line.strip()[:40]!r}.") from error
         if line.strip():
             yield line.strip()

@@ -56,6 +56,7 @@ def test_what_cannot_be_exported_or_asked(tmp_path: Path, monkeypatch: pytest.Mo
     assert isinstance(run(app, ["export"]).exception, RunError)
     assert isinstance(run(app, ["export", str(tmp_path)]).exception, RunError)
     assert isinstance(run(app, ["ask", "Why?"]).exception, RunError)
+    assert "The question is empty" in str(run(app, ["ask", " "]).exception)
     assert isinstance(run(app, ["ask", "Why?", "--package", str(tmp_path)]).exception, RunError)
     assert GateError.exit_code == 3
 

@@ -153,6 +153,13 @@ def test_a_chat_through_a_pipe(package: Path) -> None:
     assert long.stdout.count("\n") == 2
 
 
+def test_a_chat_through_a_pipe_wants_utf_8(package: Path) -> None:
+    command = [sys.executable, "-m", "kpodx", "chat", str(package), "--max-tokens", "4"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:surrogateescape"}
+    done = subprocess.run(command, input=b"caf\xe9?\n", capture_output=True, check=False, env=environment)
+    assert (done.returncode, b"is not UTF-8 text" in done.stderr) == (2, True)
+
+
 def test_a_chat_in_a_terminal(package: Path) -> None:
     """Ctrl-C stops an answer, a dead worker is followed by another, Ctrl-D ends."""
     ours, theirs = pty.openpty()

@@ -448,6 +448,14 @@ def test_a_package_elsewhere_is_refused(tmp_path: Path, page_files: Path, t5_pac
         assert "own server, not on https://example.org" in problem_of(page)
 
 
+def test_a_model_that_the_package_lacks_is_told(
+    tmp_path: Path, page_files: Path, t5_package: Path, open_page: Any
+) -> None:
+    with serve(make_site(tmp_path / "site", page_files, t5_package)) as address:
+        page = open_page(address + "?model=zz")
+        assert "There is no model zz in this package; it has f32" in problem_of(page)
+
+
 def test_a_server_that_falls_silent_can_be_stopped(
     tmp_path: Path, page_files: Path, t5_package: Path, open_page: Any
 ) -> None:

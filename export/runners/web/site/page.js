@@ -1,4 +1,5 @@
 // What is seen: the question, the model's state, and answers as they come. All text of a package or model goes in as text.
+import { Problem } from "./problem.js";
 import { Reasoner } from "./reasoner.js";
 import { finalAnswer, stepTexts } from "./steps.js";
 
@@ -52,6 +53,10 @@ function showPackage({ name, models }) {
   for (const model of models) select.append(new Option(`${model.quantization}, ${inMegabytes(model.bytes)}`, model.name));
   const wanted = models.find((model) => [model.name, model.quantization].includes(parameters.get("model")));
   if (wanted) select.value = wanted.name;
+  else if (parameters.has("model")) {
+    const known = models.map((model) => model.quantization).join(", ");
+    throw new Problem(`There is no model ${parameters.get("model")} in this package; it has ${known}.`);
+  }
   document.title = `${name}: ask a small reasoner`;
   at("about").textContent = `The package is ${name}. Answers can be wrong: read the steps.`;
   select.disabled = false;
