@@ -134,7 +134,7 @@ class OnnxPackage:
         The decoder's graph comes last.
         """
         suffix, places = ONNX_SUFFIXES[quantization], {}
-        models = {name: onnx.ModelProto.FromString(model.SerializeToString()) for name, model in self._models.items()}
+        models = {name: _copy(model) for name, model in self._models.items()}
         for model in models.values():
             quantize_graph(model, kinds, accuracy_level)
         held = [{item.name for item in model.graph.initializer} for model in models.values()]
@@ -184,6 +184,13 @@ def modules_of(node: str) -> list[str]:
         return ["shared"]
     path, _, last = node.rpartition(".")
     return [f"{path}.{part}" for part in JOINED[last]] if last in JOINED else [node]
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Not by way of its bytes, which end at 2 GiB."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
 
 
 def _append(path: Path, content: bytes) -> tuple[str, int, int]:
