@@ -24,6 +24,7 @@ from pathlib import Path
 BUNDLE, QUESTIONS, RESULTS = "bundle.json", "questions.jsonl", "results.jsonl"
 ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 ENGINES = ("onnxruntime", "tokenizers", "numpy", "llama_cpp_python")
+TIMES = ("prompt_tokens", "first_token_seconds", "seconds", "tokens_per_second")
 POLL_SECONDS = 0.02
 WARM_UP = 2
 """Answers that come before those whose times count."""
@@ -68,48 +69,68 @@ def answer_bundle(folder, package, runner):
     for left in folder.glob(".asked-*.jsonl"):
         left.unlink()
     machine = describe_machine(bundle["threads"] or half_of_the_cores())
-    # Answers and times of another machine, or of other versions, are not this one's.
-    place = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:8]
     questions = [json.loads(line) for line in lines_of((folder / QUESTIONS).read_bytes())]
-    results = folder / RESULTS
-    records = [record for record in whole_records(results) if record.get("place") == place]
-    wanted = []
-    for model in bundle["models"]:
-        done = {r["id"] for r in records if r["part"] == "answer" and r["key"] == model["answers_key"]}
-        rest = [question for question in questions if question["id"] not in done]
-        costs = [r["ending"] for r in records if r["part"] == "cost" and r["key"] == model["cost_key"]]
-        wanted.append((model, rest, "finished" not in costs))
     few = questions[: bundle["cost_questions"] + WARM_UP]
+    records = [record for record in whole_records(folder / RESULTS) if record.get("place") == place_of(machine)]
+    wanted = [(model, *missing(model, questions, records)) for model in bundle["models"]]
     tell = Teller(sum(len(rest) + is_costly * len(few) for _, rest, is_costly in wanted))
-    unfinished = []
-    with results.open("a", encoding="utf-8") as stream:
-
-        def write(**record):
-            """Add a line that is on its way to the disk when this returns."""
-            if record.get("ending", "finished") != "finished":
-                unfinished.append(f"{record['model']}: {record['ending']} {record['error']}".strip())
-            stream.write(json.dumps({**record, "place": place}, ensure_ascii=False) + "\n")
-            stream.flush()
-
-        write(part="bundle", bundle=bundle, machine=machine)
+    with Results(folder / RESULTS, place_of(machine)) as results:
+        results.write(part="bundle", bundle=bundle, machine=machine)
         for model, rest, is_costly in wanted:
             ask = Asking(model, {**bundle, "threads": machine["threads"]}, folder, package, runner, tell)
-
-            def keep(record, model=model):
-                """One answer, without the question, which is known."""
-                kept = {name: value for name, value in record.items() if name != "question"}
-                write(part="answer", model=model["name"], key=model["answers_key"], **kept)
-
             if rest:
-                ending = ask(rest, bundle["batch_size"], keep)
-                write(part="answers", model=model["name"], key=model["answers_key"], **ending)
+                ending = ask(rest, bundle["batch_size"], lambda record, model=model: results.keep(model, record))
+                results.write(part="answers", model=model["name"], key=model["answers_key"], **ending)
             if is_costly:
                 times = []
-                ending = ask(few, 1, times.append)
-                shown = ("prompt_tokens", "first_token_seconds", "seconds", "tokens_per_second")
-                times = [{name: record[name] for name in shown} for record in times]
-                write(part="cost", model=model["name"], key=model["cost_key"], times=times, **ending)
-    return unfinished
+                ending = ask(few, 1, lambda record, times=times: times.append({name: record[name] for name in TIMES}))
+                results.write(part="cost", model=model["name"], key=model["cost_key"], times=times, **ending)
+    return results.unfinished
+
+
+def missing(model, questions, records):
+    """The questions that a model was not asked yet, and whether its times are still to be taken."""
+    done = {record["id"] for record in records if record["part"] == "answer" and record["key"] == model["answers_key"]}
+    costs = [record for record in records if record["part"] == "cost" and record["key"] == model["cost_key"]]
+    is_taken = any(record["ending"] == "finished" for record in costs)
+    return [question for question in questions if question["id"] not in done], not is_taken
+
+
+def place_of(machine):
+    """What answers and times depend on: those of another machine, or of other versions, are not this one's."""
+    kept = {name: value for name, value in machine.items() if name not in ("memory_mib", "system")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+class Results:
+    """results.jsonl, which is added to; a context manager.
+
+    Args:
+        path: of the file.
+        place: where its new records come from.
+    """
+
+    def __init__(self, path, place):
+        self.place, self.unfinished = place, []
+        self.stream = path.open("a", encoding="utf-8")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self.stream.close()
+
+    def write(self, **record):
+        """Add a line that is on its way to the disk when this returns."""
+        if record.get("ending", "finished") != "finished":
+            self.unfinished.append(f"{record['model']}: {record['ending']} {record['error']}".strip())
+        self.stream.write(json.dumps({**record, "place": self.place}, ensure_ascii=False) + "\n")
+        self.stream.flush()
+
+    def keep(self, model, record):
+        """Add one answer, without the question, which is known."""
+        kept = {name: value for name, value in record.items() if name != "question"}
+        self.write(part="answer", model=model["name"], key=model["answers_key"], **kept)
 
 
 def half_of_the_cores():

@@ -46,7 +46,7 @@ def test_a_folder_becomes_a_package_and_answers(tmp_path: Path, tiny_t5: Path) -
     assert first.stdout == named.stdout
     missing = subprocess.run([*command, "--model", "none.gguf"], capture_output=True, text=True, check=False)
     assert missing.returncode == 2
-    assert "it has t5-f32.gguf, t5-Q8_0.gguf" in missing.stderr
+    assert "it has f32, Q8_0" in missing.stderr
 
 
 def test_what_cannot_be_exported_or_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,7 @@ def test_the_runner_refuses_what_it_cannot_run(tmp_path: Path) -> None:
     for path, words in (
         (cut, "cannot load"),
         (student / "config.json", "is no GGUF file"),
-        (tmp_path / "none", "No such file"),
+        (tmp_path / "none", "there is no file"),
     ):
         done = run_it(RUNNER, "--model", str(path), text="x\n")
         assert (done.returncode, done.stdout) == (2, "")
@@ -219,6 +219,18 @@ def test_the_real_stories260k_tells_its_story(shared_data: Path, repository: Pat
             ]
         )
     assert text.startswith(", there was a little girl named Lily. She loved to play outside in the park.")
+
+
+def test_the_runner_takes_a_quantisation_for_a_models_name(tmp_path: Path) -> None:
+    export(make_tiny_t5(tmp_path / "t5"), tmp_path / "out", "gguf", "f32", "Q8_0")
+    runner = tmp_path / "out" / "run.py"
+    by_name, by_file = (
+        run_it(runner, "--max-new-tokens", "4", "--model", model, text="Eggs?\n")
+        for model in ("Q8_0", str(tmp_path / "out" / "tiny-Q8_0.gguf"))
+    )
+    assert json.loads(by_name.stdout)["tokens"] == json.loads(by_file.stdout)["tokens"]
+    unknown = run_it(runner, "--model", "Q9", text="Eggs?\n")
+    assert (unknown.returncode, "no such model: there are f32, Q8_0" in unknown.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("family", ["t5", "llama"])
