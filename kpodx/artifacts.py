@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from kpodx.errors import RunError
+from kpodx.errors import RunError, UsageError
 from kpodx.schema import (
     AnswerKind,
     Prediction,
@@ -62,6 +63,29 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path, option: str) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`; on a clean exit it takes that name, else nothing is left of it.
+
+    Args:
+        folder: must not exist yet.
+        option: of the command line that names it.
+
+    Raises:
+        UsageError: the folder exists.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} exists already.", hint=f"Name another folder with {option}, or remove it.")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

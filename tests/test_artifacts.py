@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kpodx import artifacts
-from kpodx.errors import RunError
+from kpodx.errors import RunError, UsageError
 from kpodx.schema import AnswerKind, Prediction, Question, Rationale, Schedule, Split, StepDifficulties, TokenWeights
 
 
@@ -98,3 +98,20 @@ def test_a_journal_on_a_full_disk_keeps_whole_lines(tmp_path: Path, monkeypatch:
         journal.append({"c": 3})
     with artifacts.Journal(tmp_path / "j.jsonl") as again:
         assert again.records == [{"a": 1}, {"c": 3}]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), artifacts.atomic_folder(tmp_path / "new", "--output") as partial:
+        (partial / "file").write_text("half")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    with artifacts.atomic_folder(tmp_path / "new", "--output") as partial:
+        (partial / "file").write_text("whole")
+        assert not (tmp_path / "new").exists()
+    assert (tmp_path / "new" / "file").read_text() == "whole"
+    with (
+        pytest.raises(UsageError, match="new exists already"),
+        artifacts.atomic_folder(tmp_path / "new", "--output"),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

@@ -21,6 +21,8 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from command_line import half_of_the_cores
+
 BUNDLE, QUESTIONS, RESULTS = "bundle.json", "questions.jsonl", "results.jsonl"
 ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 ENGINES = ("onnxruntime", "tokenizers", "numpy", "llama_cpp_python")
@@ -131,11 +133,6 @@ class Results:
         """Add one answer, without the question, which is known."""
         kept = {name: value for name, value in record.items() if name != "question"}
         self.write(part="answer", model=model["name"], key=model["answers_key"], **kept)
-
-
-def half_of_the_cores():
-    """CPU threads by default: hyperthreads and small cores rarely help."""
-    return max(1, (os.cpu_count() or 2) // 2)
 
 
 def lines_of(content):

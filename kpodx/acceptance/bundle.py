@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kpodx.acceptance.package import choose_models, read_files
-from kpodx.artifacts import hash_json, hash_path, write_json, write_jsonl, write_text
+from kpodx.artifacts import atomic_folder, hash_json, hash_path, write_json, write_jsonl, write_text
 from kpodx.config import shipped
-from kpodx.errors import UsageError
 from kpodx.export.manifest import PACKAGE, shipped_runner
 
 BUNDLE, QUESTIONS, RESULTS = "bundle.json", "questions.jsonl", "results.jsonl"
@@ -152,12 +151,7 @@ def write_bundle(
     Raises:
         UsageError: the folder exists.
     """
-    if folder.exists():
-        raise UsageError(f"{folder} exists already.", hint="Name another folder with --bundle, or remove it.")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with atomic_folder(folder, "--bundle") as partial:
         carried = {PACKAGE, *(name for model in bundle["models"] for name in model["files"])}
         for name in sorted(carried):
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
@@ -170,6 +164,3 @@ def write_bundle(
             f"pip install {NEEDS[manifest['kind']]} && python run.py\n\n"
             f"in this folder, and bring {RESULTS} back: kpodx evaluate --import {RESULTS}\n",
         )
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import kpodx
-from kpodx.artifacts import hash_model, hash_path, write_json, write_text
+from kpodx.artifacts import atomic_folder, hash_model, hash_path, write_json, write_text
 from kpodx.errors import GateError, MissingDependencyError, ModelError, UsageError
 from kpodx.export.gguf_package import GgufPackage
 from kpodx.export.manifest import PACKAGE, QUANTIZATIONS, shipped_runner
@@ -85,12 +85,7 @@ def export_package(
     unknown = [quantization for quantization in quantizations if quantization not in QUANTIZATIONS[form]]
     if unknown:
         raise UsageError(f"--quant {unknown[0]}: expected one of {', '.join(QUANTIZATIONS[form])} for --format {form}.")
-    if output.exists():
-        raise UsageError(f"{output} exists already.", hint="Name another folder with --output, or remove it.")
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with atomic_folder(output, "--output") as partial:
         # With a thread for each hyperthread, or beside other work, torch can be ten times slower.
         torch.set_num_threads(threads)
         with _told(student):
@@ -123,9 +118,6 @@ def export_package(
         shutil.rmtree(partial / "__pycache__", ignore_errors=True)
         _write_card(partial / "README.md", name, form, done, origin, elsewhere)
         write_json(partial / PACKAGE, _manifest(partial, name, form, student, done, origin, package.tools) | extra)
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return done
 
 
