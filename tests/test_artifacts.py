@@ -101,9 +101,13 @@ def test_a_journal_on_a_full_disk_keeps_whole_lines(tmp_path: Path, monkeypatch:
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), artifacts.atomic_folder(tmp_path / "new", "--output") as partial:
-        (partial / "file").write_text("half")
-        raise ZeroDivisionError
+    def fail() -> None:
+        with artifacts.atomic_folder(tmp_path / "new", "--output") as partial:
+            (partial / "file").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(tmp_path.iterdir()) == []
     with artifacts.atomic_folder(tmp_path / "new", "--output") as partial:
         (partial / "file").write_text("whole")
