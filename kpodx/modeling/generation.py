@@ -90,7 +90,9 @@ def generate_texts(
         progress=progress,
         description=description,
     )
-    return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
+    # Of no rows at all, transformers 5 makes one text.
+    texts = tokenizer.batch_decode(written, skip_special_tokens=True) if written else []
+    return [text.strip() for text in texts]
 
 
 def _pad_row(ids: Sequence[int], width: int, pad_id: int, *, left: bool) -> tuple[list[int], list[int]]:
