@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 import kpodx
 from kpodx.artifacts import read_json, write_json
 from kpodx.errors import RunError
+from kpodx.git_revision import git_revision
 
 logger = logging.getLogger(__name__)
 
@@ -250,13 +250,15 @@ def lock_holder(path: Path) -> int | None:
 
 
 def describe_environment(recipe_path: Path | None) -> dict[str, Any]:
-    """What a reader needs to repeat the run: versions, platform, and the git revision of the recipe's checkout."""
+    """Return what a reader needs to repeat the run: versions, platform, and the commit of the recipe's checkout."""
+    commit = git_revision(recipe_path.parent) if recipe_path else None
+
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": installed_versions(RECORDED_PACKAGES),
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "git": git_revision(recipe_path.parent) if recipe_path else None,
+        "git": {"commit": commit} if commit else None,
     }
 
 
@@ -269,17 +271,3 @@ def installed_versions(names: tuple[str, ...]) -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[name] = None
     return versions
-
-
-def git_revision(folder: Path) -> dict[str, Any] | None:
-    """Commit of the checkout that `folder` is in and whether it has changes; None outside of one or without git."""
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()

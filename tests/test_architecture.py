@@ -17,6 +17,7 @@ PHASES = ("dataset", "rationales", "weighting", "difficulty", "curriculum", "dis
 FLOORS: dict[str, int] = {
     "": 0,
     "errors": 0,
+    "git_revision": 0,
     "schema": 0,
     "statistics": 0,
     "config": 1,

@@ -16,7 +16,6 @@ from kpodx.errors import RunError
 from kpodx.runs import (
     all_runs,
     describe_environment,
-    git_revision,
     installed_versions,
     load_run,
     lock_holder,
@@ -143,23 +142,6 @@ def test_a_failed_save_leaves_the_old_manifest(tmp_path: Path) -> None:
             run.save()
     assert "bad" not in read_json(tmp_path / "manifest.json")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "manifest.json"]
-
-
-def test_the_git_revision_and_its_changes_are_recorded(tmp_path: Path) -> None:
-    assert git_revision(tmp_path) is None
-
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-        command = ["git", *identity, "-C", str(tmp_path), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    git("init", "-q")
-    (tmp_path / "recipe.toml").write_text("seed = 1")
-    git("add", ".")
-    git("commit", "-q", "-m", "one")
-    assert git_revision(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
-    (tmp_path / "recipe.toml").write_text("seed = 2")
-    assert git_revision(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": True}
 
 
 def test_versions_are_recorded_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

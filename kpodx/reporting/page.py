@@ -147,17 +147,13 @@ def data_section(part: Mapping[str, Any]) -> Markup:
 
 def provenance_section(part: Mapping[str, Any]) -> Markup:
     """All that a reader needs to judge or to repeat the run."""
-    git = part["git"] or {}
-    commit = git.get("commit")
+    commit = (part["git"] or {}).get("commit")
     rows = [
         ("recipe", part["recipe"]),
         ("seed", part["seed"]),
         ("begun", part["created"]),
         ("last written", part["updated"]),
-        (
-            "git commit of the recipe's checkout",
-            commit and f"{commit[:12]}{' with changes' if git.get('dirty') else ''}",
-        ),
+        ("git commit of the recipe's checkout", commit and commit[:12]),
         ("kpodx", part["kpodx"]),
         ("Python", part["python"]),
         ("platform", part["platform"]),
