@@ -9,6 +9,7 @@ class Abbreviation(Enum):
     """What a period after an abbreviation means."""
 
     OPEN = "never ends a sentence"
+    NAME = "ends a sentence only before a word that opens one"
     UNIT = "ends a sentence only before a capital letter"
     MEASURE = "a unit, but only after a number"
     NUMBERED = "does not end a sentence before a number"
@@ -17,10 +18,11 @@ class Abbreviation(Enum):
 
 _OPEN = (
     "mr mrs ms mx dr prof st mt sgt capt cpt gen lt col maj cmdr rev hon gov sen rep pres fr vs e.g i.e viz approx cf"
-    " eq eqs ca bzw aprox w.r.t s.t a.k.a z.b d.h sra"
+    " eq eqs ca bzw aprox w.r.t s.t a.k.a z.b d.h"
 )
+_NAME = "sr sra"
 _UNIT = (
-    "a.m p.m oz lb lbs ft yd yds hr hrs mins sec secs mph kph rpm etc jr sr inc ltd co corp dept est avg tsp tbsp pt qt"
+    "a.m p.m oz lb lbs ft yd yds hr hrs mins sec secs mph kph rpm etc jr inc ltd co corp dept est avg tsp tbsp pt qt"
     " gal km cm mm kg mg ml wk wks mos yr yrs doz pcs sq cu ave blvd rd bros al resp incl excl usw max temp qty pkg"
     " u.s u.k u.n"
 )
@@ -32,6 +34,7 @@ KINDS: dict[str, Abbreviation] = {
     word: kind
     for kind, words in (
         (Abbreviation.OPEN, _OPEN),
+        (Abbreviation.NAME, _NAME),
         (Abbreviation.UNIT, _UNIT),
         (Abbreviation.MEASURE, _MEASURE),
         (Abbreviation.DATE, _DATE),

@@ -1,4 +1,4 @@
-r"""Where no step may be cut: display formulas, code blocks, and brackets within a line.
+r"""Where no step may be cut: display formulas, code blocks, and brackets or code within a line.
 
 A display formula is `\[ … \]`, `$$ … $$` or `\begin{align} … \end{align}`; a code block lies between fences of backticks
 or tildes. One that the text leaves open reaches to the next blank line, an open code block to the end.
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 _OPENING = re.compile(
     r"\\\\|(?P<formula>\\\[)|(?P<dollars>\$\$)|\\begin\{(?P<name>[a-zA-Z]{1,20}\*?)\}"
+    r"|(?<!`)(?P<code>(?P<ticks>`{1,3}+)[^`\n]{1,200}+(?P=ticks)(?!`))"
     r"|(?<![`~])(?P<fence>(?P<mark>[`~])(?P=mark){2,}+)(?=(?P<info>[^`~\n]{0,60}+)\n)"
 )
 _FORMULA_MARK = re.compile(r"\\\\|(?P<side>\\[\[\]])")
@@ -24,12 +25,13 @@ _PROSE_ENVIRONMENTS = frozenset(
     ("document", "itemize", "enumerate", "description", "quote", "center", "solution", "proof", "abstract")
 )
 _BRACKET = re.compile(r"[()（）\n]")
+_STOP = re.compile("[.!?…。！？｡।]")
 LONGEST_BRACKET = 300
 """Characters from a bracket to its partner, at most, for what is between them to stay whole."""
 
 
 class Span(NamedTuple):
-    """The half-open range [start, stop) of characters that stay together; `opening` is its first mark ("\\[", "(")."""
+    """The half-open range [start, stop) of characters that stay together; `opening` is its first mark ("\\[", "(", "`")."""
 
     start: int
     stop: int
@@ -37,8 +39,8 @@ class Span(NamedTuple):
 
     @property
     def is_block(self) -> bool:
-        """Whether it is a display formula or a code block, not a bracket within a line."""
-        return self.opening not in "(（"
+        """Whether it is a display formula or a code block, not a bracket or code within a line."""
+        return self.opening not in "(（`"
 
 
 def whole_spans(text: str) -> list[Span]:
@@ -49,9 +51,9 @@ def whole_spans(text: str) -> list[Span]:
     ['\\[ x = 3. \\]', '(Or 4. Or 5.)']
     """
     # Every block begins with one of these: most texts are not searched.
-    may_hold_blocks = "$$" in text or "\\[" in text or "\\begin{" in text or "```" in text or "~~~" in text
+    may_hold_blocks = "$$" in text or "\\[" in text or "\\begin{" in text or "`" in text or "~~~" in text
     blocks = list(_Blocks(text).spans()) if may_hold_blocks else []
-    brackets = _brackets(text) if "(" in text or "（" in text else []
+    brackets = _brackets(text) if _may_hold_brackets(text) else []
     return _merged(blocks, brackets) if blocks and brackets else blocks or brackets
 
 
@@ -68,6 +70,12 @@ def _merged(blocks: list[Span], brackets: list[Span]) -> list[Span]:
     return merged
 
 
+def _may_hold_brackets(text: str) -> bool:
+    """Whether a stop is between the first opening bracket and the last closing one."""
+    opening = text.find("(")
+    return "（" in text or "）" in text or (opening >= 0 and _STOP.search(text, opening, text.rfind(")") + 1) is not None)
+
+
 def _brackets(text: str) -> list[Span]:
     """The outermost pairs of round brackets within a line that are at most `LONGEST_BRACKET` characters apart."""
     pairs: list[Span] = []
@@ -80,7 +88,8 @@ def _brackets(text: str) -> list[Span]:
             opened.append(match.start())
         elif opened:
             start = opened.pop()
-            if match.end() - start <= LONGEST_BRACKET:
+            # Without a stop inside there is nothing to protect: "(a)" is by far the commonest bracket.
+            if match.end() - start <= LONGEST_BRACKET and _STOP.search(text, start, match.end()):
                 while pairs and pairs[-1].start > start:
                     pairs.pop()
                 pairs.append(Span(start, match.end(), text[start]))
@@ -88,7 +97,7 @@ def _brackets(text: str) -> list[Span]:
 
 
 class _Blocks:
-    """The display formulas and code blocks of `text`; each search is bounded by the next block or done once."""
+    """The display formulas and the code of `text`; each search is bounded by the next block or done once."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -101,7 +110,7 @@ class _Blocks:
         while opening is not None:
             stop = self._stop(opening)
             if stop is not None:
-                yield Span(opening.start(), stop, opening[0])
+                yield Span(opening.start(), stop, "`" if opening["code"] else opening[0])
             opening = _OPENING.search(self.text, opening.end() if stop is None else stop)
 
     def _stop(self, opening: re.Match[str]) -> int | None:
@@ -110,6 +119,8 @@ class _Blocks:
             return self._formula_stop(opening.end())
         if opening["dollars"]:
             return self._dollars_stop(opening.end())
+        if opening["code"]:
+            return opening.end()
         if opening["fence"]:
             return self._fence_stop(opening)
         name = opening["name"]

@@ -17,7 +17,8 @@ from kpodx.text.formulas import Span, whole_spans
 
 # Every quantifier over text is possessive or bounded: no character is scanned more than a few times.
 _CONTENT = re.compile(r"[^\W_]")
-_CLOSING = r"[\"'”’»)\]}*_」』）】》]"
+_CLOSING_CHARACTERS = "\"'”’»)]}*_」』）】》"
+_CLOSING = f"[{re.escape(_CLOSING_CHARACTERS)}]"
 _END = re.compile(
     r"(?P<first>[.!?…\n。！？｡।])(?!(?<=[.])(?:[\da-z]|[A-Z][.A-Z\d]))"
     rf"(?:(?<=\n)|(?P<more>[.!?…。！？｡]*+)(?P<close>{_CLOSING}*+))(?P<space>\s*+)"
@@ -26,6 +27,7 @@ _END = re.compile(
 _LEADING_PIECES = re.compile(rf"(?:[^.!?…\n]*+(?:\n\s*+|[.!?…]++{_CLOSING}*+(?:\s++|(?=\S))))++")
 
 _ROMAN = r"(?=[ivx])x{0,3}(?:ix|iv|v?i{0,3})|(?=[IVX])X{0,3}(?:IX|IV|V?I{0,3})"
+_ROMAN_NUMBER = re.compile(r"(?=[IVX])X{0,3}(?:IX|IV|V?I{0,3})")
 _LABEL = rf"(?:\d{{1,2}}|{_ROMAN}|[a-zA-Z])(?![^\W_])"
 _NAMES = r"(?i:step|case|part|stage|section)"
 _LEAD = r"(?:[-+*_#>•–]{1,4}\s{0,2}+){0,3}"
@@ -37,7 +39,8 @@ _LIST_LABEL = re.compile(
     r")"
 )
 _LONGEST_LABEL = 24
-_CONTINUES = frozenset("=+*/×÷−·≈≠≤≥,;:%)")
+_CONTINUES = frozenset("=+*/×÷−·≈≠≤≥,;:%)|")
+_CONTINUES_FORMULA = frozenset("=≈≠≤≥×÷·,;:.!?)，。；：")
 _MARKUP = re.compile(r"(?:\*{1,3}|_{1,3})(?=[^\s*_])")
 _CONTINUES_NAME = re.compile(r"[a-zA-Z\d]")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -45,7 +48,8 @@ _DOTTED = re.compile(r"(?:[^\W\d_]{1,3}\.){1,5}[^\W\d_]{1,5}")
 _SPACED = re.compile(r"(?:i\. ?e|e\. ?g|[ap]\. ?m|z\. ?B|d\. ?h)\.")
 _FIGURE_BEFORE = re.compile(r"[\d½⅓⅔¼¾]\s{0,2}\Z")
 _BEFORE_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
-_QUOTED_ON = frozenset("，、,:：;；。と")
+_HIRAGANA = re.compile("[\u3040-\u309f]")
+_QUOTED_ON = frozenset("，、,:：;；")
 _FULL_STOPS = frozenset("。！？｡।")
 _SENTENCE_ENDS = frozenset(".!?…。！？｡।")
 
@@ -107,7 +111,7 @@ class _Splitter:
                 found = _END.search(text, at)
             span = self._span_at(at, found.start() if found else len(text)) if self.whole else None
             if span is not None and (found is None or found.end() < span.stop or span.stop <= found.start()):
-                stop, at = self._pass(span), span.stop
+                stop, at = self._pass(span), self._resume(span)
             elif found is not None:
                 stop, at = self._stop_of(found), max(found.end(), self.lead)
             else:
@@ -152,6 +156,16 @@ class _Splitter:
         inside = text[span.start : span.stop - closing].rstrip()
         return stop if span.opening != "$$" or inside[-1:] in _SENTENCE_ENDS else None
 
+    def _resume(self, span: Span) -> int:
+        """Where to look for the next candidate: behind `span`, or at the stop inside that closes it ("(It is 5.) Then")."""
+        text, at = self.text, span.stop
+        while at > span.start and text[at - 1] in _CLOSING_CHARACTERS:
+            at -= 1
+        stop = at
+        while at > span.start and text[at - 1] in _SENTENCE_ENDS:
+            at -= 1
+        return span.stop if span.is_block or at == stop else at
+
     def _stop_of(self, found: re.Match[str]) -> int | None:
         """Where the step ends at a candidate, if it does."""
         place, stop = found.span()
@@ -188,7 +202,7 @@ class _Splitter:
         if not space:
             return self._ends_without_space(found, place, stop)
         if "\n" in space:
-            return not (self.block_stop == place and _continues_line(text[stop]))
+            return not (self.block_stop == place and _continues_formula(text, stop))
         following = text[stop]
         markup = _MARKUP.match(text, stop) if following in "*_" else None
         following = text[markup.end()] if markup else following
@@ -206,11 +220,11 @@ class _Splitter:
         while before > self.start and text[before - 1] in " \t":
             before -= 1
         if before == self.block_stop:
-            return not _continues_line(text[stop])
+            return not _continues_formula(text, stop)
         span = self._span_at(place, stop)
         if span is None or not span.is_block or span.start != stop:
             return True
-        while before > self.start and text[before - 1] in "\"'”’»)]}*_":
+        while before > self.start and text[before - 1] in _CLOSING_CHARACTERS:
             before -= 1
         return text[before - 1] in _SENTENCE_ENDS
 
@@ -218,7 +232,7 @@ class _Splitter:
         """Whether stops that the next character touches end the step: "。然后", "2 apples.Then"."""
         text, following = self.text, self.text[stop]
         if not _FULL_STOPS.isdisjoint(text[place : found.end("more")]):
-            return not (following in _QUOTED_ON and (found["close"] or following != "と"))
+            return following not in _QUOTED_ON and not (found["close"] and _HIRAGANA.match(text, stop))
         if found["more"] and text[place] in ".…":
             return False
         if _BEFORE_CJK.match(text, stop):
@@ -246,6 +260,8 @@ class _Splitter:
         if kind is not None:
             return self._goes_on(kind, word, place, stop, following)
         if len(word) > 1:
+            if following.islower() and _ROMAN_NUMBER.fullmatch(word):
+                return True
             goes_on = not following.isupper() or (word[0].isupper() and not self._opens_sentence(stop))
             return goes_on and _DOTTED.fullmatch(word) is not None
         if not following.isupper() or word.islower():
@@ -257,7 +273,11 @@ class _Splitter:
         is_capital = following.isupper()
         if kind is Abbreviation.OPEN:
             return not (is_capital and "." in word and word != word.lower() and self._opens_sentence(stop))
+        if kind is Abbreviation.NAME:
+            return not (is_capital and self._opens_sentence(stop))
         if kind is Abbreviation.NUMBERED:
+            if following in "IVX":
+                return _ROMAN_NUMBER.fullmatch(self._next_word(stop)) is not None
             return following.isdigit() or (len(word) == 1 and self._letter_goes_on(place))
         if kind is Abbreviation.MEASURE:
             window = self.text[max(self.start, place - len(word) - 4) : place - len(word)]
@@ -300,9 +320,10 @@ class _Splitter:
         return word in LABELED or not word[-1:].isalpha() and not word.endswith(".")
 
 
-def _continues_line(following: str) -> bool:
-    """Whether a line behind a formula goes on with the formula's sentence: "where x is …", ", so …"."""
-    return following.islower() or following in _CONTINUES or following in ".!?"
+def _continues_formula(text: str, at: int) -> bool:
+    """Whether the line at `at`, behind a formula, continues its sentence: "where x is …", ", so …", but not "b) …"."""
+    following = text[at]
+    return following in _CONTINUES_FORMULA or (following.islower() and _LIST_LABEL.match(text, at) is None)
 
 
 def _is_glued(text: str, low: int, place: int, stop: int) -> bool:
