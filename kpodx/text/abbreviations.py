@@ -16,6 +16,10 @@ class Abbreviation(Enum):
     DATE = "a month or weekday, with a capital letter: a unit"
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _OPEN = (
     "mr mrs ms mx dr prof st mt sgt capt cpt gen lt col maj cmdr rev hon gov sen rep pres fr vs e.g i.e viz approx cf"
     " eq eqs ca bzw aprox w.r.t s.t a.k.a z.b d.h"
@@ -47,29 +51,23 @@ KINDS: dict[str, Abbreviation] = {
 LONGEST = 10
 """More characters than an abbreviation has, dotted ones such as "J.R.R" included."""
 
-OPENERS = frozenset(
-    (
-        "A After All Also Although An And Another As At Because Before Both But By Divide Each Finally First For From"
-        " Given Hence He Her Here His How However I If In It Its Let Multiply Next No Now Of On One Or Our Since She So"
-        " Some Step Subtract That The Their Then There Therefore These They This Those Thus To Today Together Two"
-        " Using We What When Where Which While Who With Yes You Your"
-    ).split()
+OPENERS = _words(
+    "A After All Also Although An And Another As At Because Before Both But By Divide Each Finally First For From"
+    " Given Hence He Her Here His How However I If In It Its Let Multiply Next No Now Of On One Or Our Since She So"
+    " Some Step Subtract That The Their Then There Therefore These They This Those Thus To Today Together Two"
+    " Using We What When Where Which While Who With Yes You Your"
 )
 """Words that open a sentence far more often than they are a part of a name."""
 
-LABELED = frozenset(
-    (
-        "plan option options answer is choice type vitamin grade group class team point section part and or case box a"
-        " an the in of choose pick select variable row column line step figure angle side vertex city bus train house"
-        " player brand model size gate room store shop company machine bag jar bin tank letter equals"
-    ).split()
+LABELED = _words(
+    "plan option options answer is choice type vitamin grade group class team point section part and or case box a"
+    " an the in of choose pick select variable row column line step figure angle side vertex city bus train house"
+    " player brand model size gate room store shop company machine bag jar bin tank letter equals"
 )
 """Before these a single capital is a label ("option B. Then"), not an initial ("J. Smith")."""
 
-AFTER_TIME = frozenset(
-    (
-        "Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August"
-        " September October November December EST EDT CST CDT MST PST PDT GMT UTC"
-    ).split()
+AFTER_TIME = _words(
+    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August"
+    " September October November December EST EDT CST CDT MST PST PDT GMT UTC"
 )
 """Capital letters that continue "7 p.m."."""

@@ -73,7 +73,9 @@ def _merged(blocks: list[Span], brackets: list[Span]) -> list[Span]:
 def _may_hold_brackets(text: str) -> bool:
     """Whether a stop is between the first opening bracket and the last closing one."""
     opening = text.find("(")
-    return "（" in text or "）" in text or (opening >= 0 and _STOP.search(text, opening, text.rfind(")") + 1) is not None)
+    return (
+        "（" in text or "）" in text or (opening >= 0 and _STOP.search(text, opening, text.rfind(")") + 1) is not None)
+    )
 
 
 def _brackets(text: str) -> list[Span]:

@@ -38,12 +38,15 @@ _LIST_LABEL = re.compile(
     rf"|{_NAMES}\s{{1,2}}[(\[]?(?:{_LABEL})[)\]]?[.:]?[*_]{{0,3}}:?[*_]{{0,3}}[ \t]*+(?:\n\s*+|\Z)"
     r")"
 )
+_GLUED_LABEL = re.compile(rf"\s{{0,3}}{_LEAD}(?:{_LABEL})\.")
+_LETTER_LABEL = re.compile(rf"(?:{_LABEL})\.(?![a-z])")
 _LONGEST_LABEL = 24
 _CONTINUES = frozenset("=+*/×÷−·≈≠≤≥,;:%)|")
 _CONTINUES_FORMULA = frozenset("=≈≠≤≥×÷·,;:.!?)，。；：")
 _MARKUP = re.compile(r"(?:\*{1,3}|_{1,3})(?=[^\s*_])")
 _CONTINUES_NAME = re.compile(r"[a-zA-Z\d]")
 _WORD = re.compile(r"[^\W\d_]+")
+_INITIAL = re.compile(r"[A-HJ-Z]\.\s")
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,3}\.){1,5}[^\W\d_]{1,5}")
 _SPACED = re.compile(r"(?:i\. ?e|e\. ?g|[ap]\. ?m|z\. ?B|d\. ?h)\.")
 _FIGURE_BEFORE = re.compile(r"[\d½⅓⅔¼¾]\s{0,2}\Z")
@@ -233,7 +236,7 @@ class _Splitter:
         text, following = self.text, self.text[stop]
         if not _FULL_STOPS.isdisjoint(text[place : found.end("more")]):
             return following not in _QUOTED_ON and not (found["close"] and _HIRAGANA.match(text, stop))
-        if found["more"] and text[place] in ".…":
+        if (found["more"] and text[place] in ".…") or _GLUED_LABEL.fullmatch(text, self.lead, place + 1):
             return False
         if _BEFORE_CJK.match(text, stop):
             return text[place] != "…"
@@ -266,6 +269,8 @@ class _Splitter:
             return goes_on and _DOTTED.fullmatch(word) is not None
         if not following.isupper() or word.islower():
             return self._letter_goes_on(place)
+        if _INITIAL.match(text, stop):
+            return True
         return word != "I" and not self._opens_sentence(stop) and not self._is_label(place - 1)
 
     def _goes_on(self, kind: Abbreviation, word: str, place: int, stop: int, following: str) -> bool:
@@ -317,13 +322,15 @@ class _Splitter:
         if not before:
             return False
         word = before[-1].lower().strip(",:(*\"'")
-        return word in LABELED or not word[-1:].isalpha() and not word.endswith(".")
+        return word in LABELED or (not word[-1:].isalpha() and not word.endswith("."))
 
 
 def _continues_formula(text: str, at: int) -> bool:
     """Whether the line at `at`, behind a formula, continues its sentence: "where x is …", ", so …", but not "b) …"."""
     following = text[at]
-    return following in _CONTINUES_FORMULA or (following.islower() and _LIST_LABEL.match(text, at) is None)
+    if following in _CONTINUES_FORMULA:
+        return True
+    return following.islower() and not (_LIST_LABEL.match(text, at) or _LETTER_LABEL.match(text, at))
 
 
 def _is_glued(text: str, low: int, place: int, stop: int) -> bool:
@@ -336,9 +343,11 @@ def _is_glued(text: str, low: int, place: int, stop: int) -> bool:
     if re.fullmatch(r"\d[\d.,:/]*[%)\]*°”’\"]*", word):
         return True
     plain = word.rstrip(")]*\"'”’%°")
-    if not plain.isalpha() or KINDS.get(plain.lower()) not in (None, Abbreviation.NUMBERED, Abbreviation.MEASURE):
+    kind = KINDS.get(plain.lower())
+    if not plain.isalpha() or kind is Abbreviation.OPEN:
         return False
-    return (len(plain) > 1 and plain.islower()) or following[0] in OPENERS
+    is_word = len(plain) > 1 and plain.islower() and kind in (None, Abbreviation.MEASURE)
+    return is_word or following[0] in OPENERS
 
 
 def _is_sentence_word(text: str, word: re.Match[str]) -> bool:
