@@ -80,12 +80,37 @@ def test_plain_sentences_are_one_step_each(sentences: list[str]) -> None:
     assert [step.strip() for step in step_texts(" ".join(sentences))] == sentences
 
 
-@pytest.mark.parametrize("unit", [".", ". ", "\n", "\n ", " ", "a. ", "Mr. ", "1. ", "…", '."', "J. "])
+HOSTILE = (
+    *(
+        ".",
+        ". ",
+        "\n",
+        "\n ",
+        " ",
+        "a. ",
+        "Mr. ",
+        "1. ",
+        "…",
+        '."',
+        "J. ",
+        "No. ",
+        "x.Then",
+        "(",
+        "(a. B",
+        "(i) ",
+        "（",
+    ),
+    *("$$", "$$ x\n\n", "\\[", "\\[ x ", "\\[\n\n", "\\begin{align}", "\\begin{cases}\n\n", "\\end{align}", "\\\\"),
+    *("```\n", "```py\n", "`" * 5 + "\n```\n", "`", "`a ", "~~~\n", "1.\n", "* ", "\n- 1. ", "。", "」"),
+)
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
 def test_time_is_linear_in_the_length(unit: str) -> None:
     text = (unit * 200_000)[:200_000]
     started = time.process_time()
     assert "".join(step_texts(text)) == text
-    assert time.process_time() - started < 8
+    assert time.process_time() - started < 2
 
 
 def test_gsm8k_solutions_have_a_step_a_line(shared_data: Path) -> None:
