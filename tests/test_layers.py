@@ -105,7 +105,10 @@ def test_quoted_and_spaced_headers_have_lines() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"seed = 1\nname = quickstart\n", r"recipe\.toml is not valid TOML: .*line 2"), (b"name = '\xff'", "line 1: expected UTF-8 text")],
+    [
+        (b"seed = 1\nname = quickstart\n", r"recipe\.toml is not valid TOML: .*line 2"),
+        (b"name = '\xff'", "line 1: expected UTF-8 text"),
+    ],
 )
 def test_a_file_that_is_not_toml_is_told_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "recipe.toml"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from kpodx.artifacts import save_questions
-from kpodx.dataset import asdiv, columns, commonsense_qa, gsm8k, svamp
-from kpodx.dataset.config import ColumnsConfig, DatasetConfig, EmbeddedConfig
-from kpodx.dataset.hub import read_hub_rows
-from kpodx.dataset.readers import Placed, read_rows
-from kpodx.dataset.rows import Row, Unusable
+from kpodx.artifacts import save_questions, write_jsonl
+from kpodx.dataset.config import DatasetConfig, EmbeddedConfig
+from kpodx.dataset.source import Dropped, Source, read_source
 from kpodx.dataset.splits import (
     apply_split_ids,
     carve,
+    carved_count,
     drop_repeats,
     load_split_ids,
     require_unique_ids,
@@ -26,54 +23,112 @@ from kpodx.errors import DataError
 from kpodx.runtime import PhaseContext
 from kpodx.schema import Question, Split
 
-logger = logging.getLogger(__name__)
+DROPPED = "dropped.jsonl"
+MOST_NAMED = 5
 
-Parser = Callable[[Row], Question | Unusable]
 
-_PARSERS: dict[str, Parser] = {
-    "gsm8k": gsm8k.parse_row,
-    "svamp": svamp.parse_row,
-    "asdiv": asdiv.parse_row,
-    "commonsense_qa": commonsense_qa.parse_row,
-}
+@dataclass
+class Built:
+    """The questions of a run, and all that was left out or changed.
+
+    Attributes:
+        questions: by split, and then in the source's order.
+        dropped: each question that is not among them, except those over a limit.
+        over_the_limit: how many a limit left out.
+        remarks: how often something was changed in a row, by what.
+        listed: the ids that `split_ids` lists, by split.
+    """
+
+    questions: list[Question]
+    dropped: list[Dropped] = field(default_factory=list)
+    over_the_limit: int = 0
+    remarks: Counter[str] = field(default_factory=Counter)
+    listed: Mapping[Split, list[str]] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many were dropped for each reason."""
+        counts = Counter(item.reason for item in self.dropped)
+        counts["over_the_limit"] = self.over_the_limit
+        return dict(+counts)
+
+    def listed_but_dropped(self) -> dict[str, list[Dropped]]:
+        """Return the dropped questions that `split_ids` lists, by split."""
+        dropped = {item.id: item for item in self.dropped if item.reason != "not_in_split_ids"}
+        found = {split.value: [dropped[key] for key in keys if key in dropped] for split, keys in self.listed.items()}
+        return {split: items for split, items in found.items() if items}
 
 
 def run(context: PhaseContext) -> dict[str, object]:
     """Read or generate the questions, split them, and write `questions.jsonl`; nothing is written unless all is right.
 
+    `dropped.jsonl` names each question that was dropped, where it stands, and why.
+
     Returns:
         How many questions there are by split, kind and number of steps, and how many were dropped and why.
     """
-    questions, dropped = build_questions(context.recipe.dataset)
-    save_questions(context.output, questions)
-    for reason, count in dropped.items():
-        context.progress.note(f"dataset: {count} questions dropped: {reason.replace('_', ' ')}")
-    for split in (Split.VALIDATION, Split.TEST):
-        if not any(question.split is split for question in questions):
-            context.progress.note(f"dataset: no {split.value} questions, so there will be no {split.value} accuracy")
-    return summarize(questions, dropped)
+    built = build(context.recipe.dataset)
+    save_questions(context.output, built.questions)
+    write_jsonl(context.output / DROPPED, map(vars, built.dropped))
+    for line in describe(built):
+        context.progress.note(f"dataset: {line}")
+    return summarize(built)
+
+
+def describe(built: Built) -> Iterable[str]:
+    """Yield one line for each thing that was left out or changed, and for each split that is missing."""
+    for reason, count in built.counts().items():
+        yield f"{count} questions dropped: {reason.replace('_', ' ')}{_examples(built, reason)}"
+    for split, items in built.listed_but_dropped().items():
+        names = [f"{item.id} ({item.detail or item.reason.replace('_', ' ')})" for item in items]
+        yield f"{len(items)} of the listed {split} questions dropped: {_first(names)}"
+    for remark, count in built.remarks.items():
+        yield f"{remark.replace('_', ' ')}: {count} questions"
+    for name in (Split.VALIDATION, Split.TEST):
+        if not any(question.split is name for question in built.questions):
+            yield f"no {name.value} questions, so there will be no {name.value} accuracy"
+
+
+def _examples(built: Built, reason: str) -> str:
+    if reason in ("over_the_limit", "not_in_split_ids"):
+        return ""
+    names = [item.id for item in built.dropped if item.reason == reason]
+    return f" ({_first(names)}; all are in {DROPPED})"
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
 def build_questions(config: DatasetConfig) -> tuple[list[Question], dict[str, int]]:
-    """The questions that the settings describe, by split and then in the source's order, and the dropped by reason.
+    """Return the questions that the settings describe, and how many were dropped for each reason; see `build`."""
+    built = build(config)
+    return built.questions, built.counts()
+
+
+def build(config: DatasetConfig) -> Built:
+    """Return the questions that the settings describe, by split and then in the source's order.
 
     Raises:
         DataError: anything in a file, on the hub or in the splits that is not as it must be.
     """
-    dropped: Counter[str] = Counter()
-    questions = _generate(config.embedded) if config.embedded is not None else _read(config, dropped)
-    questions, dropped["repeated_in_its_split"] = drop_repeats(questions)
-    questions, dropped["also_in_another_split"] = separate_splits(questions, drop=config.on_duplicate != "error")
-    by_split = {split: [question for question in questions if question.split is split] for split in Split}
+    source = Source(_generate(config.embedded)) if config.embedded is not None else read_source(config)
+    require_unique_ids(source.questions)
+    built = Built(source.questions, source.dropped, remarks=source.remarks)
+    if config.split_ids is not None:
+        _follow_ids(config, built)
+    _drop_copies(config, built)
+    _carve(config, built)
+    by_split = {split: [question for question in built.questions if question.split is split] for split in Split}
     if not by_split[Split.TRAIN]:
         counts = {split.value: len(kept) for split, kept in by_split.items()}
         raise DataError(
-            f"There is no question to train on; the splits have {counts}, dropped were {dict(+dropped)}.",
+            f"There is no question to train on; the splits have {counts}, dropped were {built.counts()}.",
             hint="Name a training source in [dataset.files] or [dataset.hub].",
         )
     kept = [question for split, members in by_split.items() for question in members[: config.limit.of(split)]]
-    dropped["over_the_limit"] = len(questions) - len(kept)
-    return kept, dict(+dropped)
+    built.over_the_limit = len(built.questions) - len(kept)
+    built.questions = kept
+    return built
 
 
 def _generate(config: EmbeddedConfig) -> list[Question]:
@@ -93,62 +148,50 @@ def _generate(config: EmbeddedConfig) -> list[Question]:
     ]
 
 
-def _parse(config: DatasetConfig, dropped: Counter[str]) -> tuple[list[Question], list[str]]:
-    """All questions of the source, and the ids of the rows that gave none, which are counted in `dropped`."""
-    parse = _parser(config)
-    questions, unusable = [], []
-    for split in Split:
-        for index, (place, values) in enumerate(_rows(config, split)):
-            parsed = parse(Row(values, place, split, index))
-            if isinstance(parsed, Question):
-                questions.append(parsed)
-                continue
-            if parsed.error is not None and config.on_unreadable == "error":
-                raise parsed.error
-            logger.debug("%s: dropped %s: %s", place, parsed.id, parsed.reason)
-            dropped[parsed.reason] += 1
-            unusable.append(parsed.id)
-    require_unique_ids(questions)
-    return questions, unusable
+def _follow_ids(config: DatasetConfig, built: Built) -> None:
+    """Split the questions as the id file lists them."""
+    assert config.split_ids is not None
+    path, name = config.split_ids.file, config.split_ids.set
+    ids = load_split_ids(Path(path), name)
+    if config.format == "gsm8k":  # published lists count the lines of test.jsonl from 0
+        ids = {split: [f"gsm8k-test-{line}" for line in lines] for split, lines in ids.items()}
+    unusable = {item.id for item in built.dropped}
+    built.listed = ids
+    built.questions, left_out = apply_split_ids(built.questions, ids, unusable, f"{path}, set {name!r}")
+    built.dropped += [Dropped(question.id, question.split.value, "not_in_split_ids") for question in left_out]
 
 
-def _parser(config: DatasetConfig) -> Parser:
-    if config.format == "columns":
-        assert config.answer_kind is not None  # a validator of DatasetConfig
-        return partial(columns.parse_row, columns=config.columns or ColumnsConfig(), kind=config.answer_kind)
-    return _PARSERS[config.format]
+def _drop_copies(config: DatasetConfig, built: Built) -> None:
+    """Drop copies before anything is carved, so that carved splits have the sizes that were asked for."""
+    built.questions, repeats = drop_repeats(built.questions)
+    built.questions, shared = separate_splits(built.questions, drop=config.on_duplicate != "error")
+    for reason, copies in (("repeated_in_its_split", repeats), ("also_in_another_split", shared)):
+        for copy in copies:
+            detail = f"a copy of {copy.kept.split.value} question {copy.kept.id}"
+            built.dropped.append(Dropped(copy.dropped.id, copy.dropped.split.value, reason, detail=detail))
 
 
-def _rows(config: DatasetConfig, split: Split) -> Iterator[Placed]:
-    if config.hub is not None:
-        if config.hub.of(split) is not None:
-            yield from read_hub_rows(config.hub, split)
-        return
-    assert config.files is not None  # a validator of DatasetConfig
-    for path in map(Path, config.files.of(split)):
-        is_xml = config.format == "asdiv" and path.suffix.lower() == ".xml"
-        yield from asdiv.read_xml(path) if is_xml else read_rows(path)
-
-
-def _read(config: DatasetConfig, dropped: Counter[str]) -> list[Question]:
-    """The questions of the source, in the splits that the settings ask for."""
-    questions, unusable = _parse(config, dropped)
-    if config.split_ids is not None:
-        path, name = config.split_ids.file, config.split_ids.set
-        ids = load_split_ids(Path(path), name)
-        if config.format == "gsm8k":  # published lists count the lines of test.jsonl from 0
-            ids = {split: [f"gsm8k-test-{line}" for line in lines] for split, lines in ids.items()}
-        questions, dropped["not_in_split_ids"] = apply_split_ids(questions, ids, unusable, f"{path}, set {name!r}")
-        return questions
-    if config.validation_fraction == config.test_fraction == 0:
-        return questions
+def _carve(config: DatasetConfig, built: Built) -> None:
     source = Split(config.carve_from)
-    return carve(questions, source, config.validation_fraction, config.test_fraction, config.split_seed)
+    total = sum(question.split is source for question in built.questions)
+    sizes = {
+        Split.VALIDATION: (config.validation_count, config.validation_fraction),
+        Split.TEST: (config.test_count, config.test_fraction),
+    }
+    counts = {
+        split: count or carved_count(split, fraction, total)
+        for split, (count, fraction) in sizes.items()
+        if config.carves(split)
+    }
+    if counts:
+        built.questions = carve(built.questions, source, counts, config.split_seed)
 
 
-def summarize(questions: list[Question], dropped: dict[str, int]) -> dict[str, object]:
-    """Counts by split, by kind, and by split and number of reference steps ("unknown" where the set does not tell)."""
+def summarize(built: Built) -> dict[str, object]:
+    """Return counts by split, by kind, and by split and number of reference steps ("unknown" if the set has none)."""
+    questions = built.questions
     steps = {split.value: Counter(q.num_steps for q in questions if q.split is split) for split in Split}
+    listed = built.listed_but_dropped()
     return {
         "questions": {split.value: sum(q.split is split for q in questions) for split in Split},
         "answer_kinds": dict(Counter(q.answer_kind.value for q in questions)),
@@ -158,5 +201,11 @@ def summarize(questions: list[Question], dropped: dict[str, int]) -> dict[str, o
             }
             for split, counts in steps.items()
         },
-        "dropped": dropped,
+        "dropped": built.counts(),
+        **(
+            {"listed_but_dropped": {split: [item.id for item in items] for split, items in listed.items()}}
+            if listed
+            else {}
+        ),
+        **({"remarks": dict(built.remarks)} if built.remarks else {}),
     }

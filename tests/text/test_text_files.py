@@ -100,7 +100,7 @@ def test_lines_are_read_one_by_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [r'"\ud83d"', r'{"a": ["\uDE00x"]}', r'{"\ud800": 1}', r'"\ude00\ud83d"'])
 def test_half_a_surrogate_pair_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match="a.jsonl, line 3: a text holds half of a surrogate pair"):
+    with pytest.raises(DataError, match=r"a\.jsonl, line 3: a text holds half of a surrogate pair"):
         parse_json(text, "a.jsonl, line 3")
 
 
