@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 from kpodx.dataset.config import ColumnsConfig, ReadAs
 from kpodx.dataset.nesting import describe
 from kpodx.dataset.options import Options, choose, read_option_columns, read_options
 from kpodx.dataset.reference import Several, first_filled, is_empty, single_answer
-from kpodx.dataset.rows import Row, Unusable, checked_text, field, is_mathematics, read_answer, yes_or_no
+from kpodx.dataset.rows import Row, Unusable, checked_text, field, read_answer, yes_or_no
 from kpodx.errors import DataError
 from kpodx.schema import AnswerKind, Question
 from kpodx.text.answers import canonical_answer
 
 Names = str | tuple[str, ...]
+
+TRUTH_AS_NUMBER = "1_or_0_read_as_yes_or_no"
+_TRUTH = ("yes", "no", "true", "false")
+_YES_NO_QUESTION = re.compile(
+    r"(?:\A|[.!?]\s+)(?:is|are|was|were|am|do|does|did|can|could|will|would|shall|should|may|might|must|has|have|had)"
+    r"\b[^.!?]*\?\s*\Z",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"[-+]?\$?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:e[-+]?\d+)?\s?%?(?<=[\d%])", re.IGNORECASE)
 
 
 def parse_row(row: Row, columns: ColumnsConfig, kind: ReadAs) -> Question | Unusable:
@@ -26,7 +36,7 @@ def parse_row(row: Row, columns: ColumnsConfig, kind: ReadAs) -> Question | Unus
     options = _options(row, columns.choices)
     question_id = _id(row, columns.id, question, options.texts)
     written = single_answer(first_filled([field(row, name) for name in _names(columns.answer)]))
-    read_as = _kind_of(written) if kind == "mixed" else kind
+    read_as = _kind_of(row, question, written) if kind == "mixed" else kind
     answer = _answer(row, question_id, written, read_as, options, columns.first_choice)
     if isinstance(answer, Unusable):
         return answer
@@ -61,14 +71,18 @@ def _question(row: Row, names: Names) -> str:
     return " ".join(texts)
 
 
-def _kind_of(written: Any) -> AnswerKind:
-    """Return how an answer of a set with answers of all kinds is read."""
-    if isinstance(written, bool) or (isinstance(written, str) and written.strip(" .").lower() in ("yes", "no")):
+def _kind_of(row: Row, question: str, written: Any) -> AnswerKind:
+    """Return how an answer of a set with answers of several kinds is read.
+
+    1 and 0 are yes and no if the question is one that is answered so; each is counted, since nothing in the row says it.
+    """
+    if isinstance(written, bool) or (isinstance(written, str) and written.strip(" .").lower() in _TRUTH):
         return AnswerKind.YES_NO
-    if isinstance(written, str) and any(c.isdigit() for c in written) and not is_mathematics(written):
-        plain = written.replace(",", "").strip().lstrip("$-+").rstrip("%")
-        return AnswerKind.NUMBER if plain.replace(".", "", 1).isdecimal() else AnswerKind.TEXT
-    return AnswerKind.NUMBER if isinstance(written, int | float) else AnswerKind.TEXT
+    if str(written).strip() in ("0", "1") and _YES_NO_QUESTION.search(question):
+        row.remarks[TRUTH_AS_NUMBER] += 1
+        return AnswerKind.YES_NO
+    is_number = _NUMBER.fullmatch(str(written).strip()) is not None
+    return AnswerKind.NUMBER if is_number else AnswerKind.TEXT
 
 
 def _answer(

@@ -23,7 +23,7 @@ EXPECTED = {
 _READABLE_COMMANDS = "frac|dfrac|tfrac|cfrac|circ|text|mathrm|mbox|left|right|boxed"
 _MATHEMATICS = re.compile(
     rf"\\(?!(?:{_READABLE_COMMANDS})(?![a-z]))[A-Za-z]|\^(?!\{{?\\circ)|\d\(|[(\[][^,()\[\]]*,[^()\[\]]*[^\d\s,()\[\]]"
-    r"|\b\d*[a-z]\s*[-+*/=<>]|[-+*/=<>]\s*\d*[a-z]\b"
+    r"|\b\d*[a-z]\s*[-+*=<>]\s*(?:\d|[a-z]\b)|\d\s*[-+*/=<>]\s*\d*[a-z]\b|\b[a-z]\s*/\s*\d"
 )
 """What an expression has and a number has not: commands such as \\sqrt, powers, products, pairs, variables."""
 
