@@ -126,7 +126,9 @@ def _nul_error(body: bytes, place: int) -> ForeignTextError:
     )
 
 
-def parse_json(text: str, place: str, expected: str = "JSON", *, hint: str | None = None) -> Any:
+def parse_json(
+    text: str, place: str, expected: str = "JSON", *, hint: str | None = None, allow_half_pairs: bool = False
+) -> Any:
     r"""Return the value of a JSON text.
 
     Args:
@@ -134,6 +136,7 @@ def parse_json(text: str, place: str, expected: str = "JSON", *, hint: str | Non
         place: where it stands, for messages.
         expected: what should stand there.
         hint: what to do about text that is not JSON.
+        allow_half_pairs: whether half of a surrogate pair is let through.
 
     Raises:
         DataError: it is not JSON, is nested too deeply, or holds half of a surrogate pair ("\ud83d").
@@ -143,7 +146,7 @@ def parse_json(text: str, place: str, expected: str = "JSON", *, hint: str | Non
     except (ValueError, RecursionError) as error:
         shown = text.strip()[:60]
         raise DataError(f"{place}: expected {expected}, got {shown!r}: {error}.", hint=hint) from error
-    if _ESCAPED_SURROGATE.search(text) and holds_half_a_pair(value):
+    if not allow_half_pairs and _ESCAPED_SURROGATE.search(text) and holds_half_a_pair(value):
         raise DataError(
             f"{place}: a text holds half of a surrogate pair, which is not a Unicode character.",
             hint=r"Correct the escape: characters beyond U+FFFF are written as two, such as \ud83d\ude00.",
