@@ -95,7 +95,8 @@ def load_recorded(path: Path, keys: RecordKeys, asked: dict[str, str] | None = N
     """
     completions: list[RecordedCompletion] = []
     is_empty = True
-    for number, record in read_records(path, "rationales.files"):
+    # Half a surrogate pair is let through: one such text is a rejection, not an error of the file.
+    for number, record in read_records(path, "rationales.files", allow_half_pairs=True):
         is_empty = False
         request = None if keys.completion in record else read_batch_request(record)
         if request is None:
@@ -107,12 +108,13 @@ def load_recorded(path: Path, keys: RecordKeys, asked: dict[str, str] | None = N
     return completions
 
 
-def read_records(path: Path, setting: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_records(path: Path, setting: str, *, allow_half_pairs: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) for each line of a user's JSONL file, empty ones left out.
 
     Args:
         path: the file.
         setting: the setting that names it.
+        allow_half_pairs: whether half of a surrogate pair is let through.
 
     Raises:
         DataError: the file is missing or not UTF-8, or a line holds no object; named with its line.
@@ -124,13 +126,12 @@ def read_records(path: Path, setting: str) -> Iterator[tuple[int, dict[str, Any]
         raise DataError(f"{path} cannot be read: it is a folder; expected a JSONL file.", hint=hint)
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
-            yield number, _parse_line(line, path, number)
+            yield number, _parse_line(line, path, number, allow_half_pairs)
 
 
-def _parse_line(line: str, path: Path, number: int) -> dict[str, Any]:
-    """Return the object on a line. Half a surrogate pair is let through: one such text is a rejection, not an error."""
+def _parse_line(line: str, path: Path, number: int, allow_half_pairs: bool) -> dict[str, Any]:
     hint = "The file may be cut off or not be JSONL; write one JSON object per line."
-    record = parse_json(line, f"{path}, line {number}", "a JSON object", hint=hint, allow_half_pairs=True)
+    record = parse_json(line, f"{path}, line {number}", "a JSON object", hint=hint, allow_half_pairs=allow_half_pairs)
     if not isinstance(record, dict):
         raise DataError(
             f"{path}, line {number}: expected a JSON object, got {type(record).__name__}.",

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from kpodx.config import build_config, resolve_paths
+from kpodx.dataset.building import Built, build
 from kpodx.dataset.config import DatasetConfig
 from kpodx.dataset.options import split_labels
-from kpodx.dataset.phase import Built, build
 from kpodx.errors import DataError
 from kpodx.schema import AnswerKind, Question
 
