@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from kpodx.config import Config, FilePath
 from kpodx.schema import AnswerKind, Split
@@ -12,6 +12,14 @@ from kpodx.schema import AnswerKind, Split
 Format = Literal["gsm8k", "svamp", "asdiv", "commonsense_qa", "columns", "embedded"]
 Files = FilePath | tuple[FilePath, ...] | None
 ReadAs = AnswerKind | Literal["mixed"]
+
+
+def _known_kind(value: object) -> object:
+    """Return a kind of answer as it is; one error that lists all kinds for anything else."""
+    known = [*(kind.value for kind in AnswerKind), "mixed"]
+    if value is not None and value not in known:
+        raise ValueError(f"expected {', '.join(known)}")
+    return value
 
 
 class FilesConfig(Config):
@@ -163,7 +171,7 @@ class DatasetConfig(Config):
     """Questions to generate, for format 'embedded'."""
     columns: ColumnsConfig | None = None
     """Names of the columns, for format 'columns'."""
-    answer_kind: ReadAs | None = None
+    answer_kind: Annotated[ReadAs | None, BeforeValidator(_known_kind)] = None
     """How answers are read, for format 'columns': number, choice, yes_no, text, or mixed (each by itself: a number, yes or no,
     else a text); the other formats know their own."""
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
@@ -206,7 +214,7 @@ class DatasetConfig(Config):
                 raise ValueError(f"columns and answer_kind belong to format 'columns', but format is {self.format!r}")
             return self
         if self.answer_kind is None:
-            raise ValueError("format 'columns' needs answer_kind: number, choice, yes_no, text or mixed")
+            raise ValueError("format 'columns' needs answer_kind, such as number, choice, yes_no, text or mixed")
         has_choices = self.columns is not None and self.columns.choices is not None
         if (self.answer_kind is AnswerKind.CHOICE) != has_choices:
             raise ValueError("columns.choices and answer_kind 'choice' go together")
