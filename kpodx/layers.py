@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kpodx.errors import ConfigError
+from kpodx.text.files import read_text
 
 ENVIRONMENT_PREFIX = "KPODX__"
 
@@ -124,16 +125,12 @@ def environment_assignments(environment: Mapping[str, str], base: Path) -> list[
 def load_toml(path: Path) -> list[Assignment]:
     """The settings in a TOML file, each with its line; ConfigError with the line of a syntax error."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, ConfigError)
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
             f"{path} is not valid TOML: {error}", hint="Text needs quotes; a table begins with [name]."
         ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text: {error}", hint="Save the file as UTF-8.") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     lines = dict(key_lines(text))
     base = path.resolve().parent
     found = []
@@ -160,7 +157,7 @@ def key_lines(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
     """
     table: tuple[str, ...] = ()
     quote = ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not quote:
             if header := _HEADER.match(line):
                 table = _names(header[1])

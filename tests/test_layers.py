@@ -105,10 +105,23 @@ def test_quoted_and_spaced_headers_have_lines() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"seed = 1\nname = quickstart\n", r"recipe\.toml is not valid TOML: .*line 2"), (b"name = '\xff'", "not UTF-8")],
+    [
+        (b"seed = 1\nname = quickstart\n", r"recipe\.toml is not valid TOML: .*line 2"),
+        (b"name = '\xff'", "line 1: expected UTF-8 text"),
+    ],
 )
 def test_a_file_that_is_not_toml_is_told_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "recipe.toml"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         load_toml(file)
+
+
+def test_a_recipe_may_come_from_any_editor(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_bytes(b"\xef\xbb\xbf# a\xe2\x80\xa8b\r\nseed = 1\r\n[student]\r\nmodel = 'm'\r\n")
+    found = load_toml(file)
+    assert [(item.key, item.value, item.source) for item in found] == [
+        (("seed",), 1, f"{file}:2"),
+        (("student", "model"), "m", f"{file}:4"),
+    ]

@@ -20,6 +20,17 @@ MOST_JSON = 2**28
 """Bytes of the largest JSON file that a package may hold: a tokenizer of 250,000 tokens takes 33 million."""
 MOST_LINE = 2**20
 """Characters of the longest line of a questions file."""
+MARK = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8, which says nothing and is left out."""
+FOREIGN = (
+    (b"\xff\xfe\x00\x00", "UTF-32 text", "Convert it: iconv -f UTF-32 -t UTF-8 OLD > NEW"),
+    (b"\x00\x00\xfe\xff", "UTF-32 text", "Convert it: iconv -f UTF-32 -t UTF-8 OLD > NEW"),
+    (b"\xff\xfe", "UTF-16 text", "Convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW"),
+    (b"\xfe\xff", "UTF-16 text", "Convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW"),
+    (b"\x1f\x8b", "a gzip file", "Unpack it: gunzip FILE"),
+    (b"PK\x03\x04", "a zip file", "Unpack it: unzip FILE"),
+)
+"""How files begin that are often taken for UTF-8 text: their first bytes, their name, and what to do."""
 
 
 class RunnerError(Exception):
@@ -103,9 +114,9 @@ def answers(model, questions, arguments, numbers=(0,), stream=None):
     return records
 
 
-def read_questions(lines):
-    """(question, rest of its record) of each line that is not empty."""
-    for number, line in enumerate(_bounded(lines), start=1):
+def read_questions(stream):
+    """(question, rest of its record) of each line that is not empty, of a stream opened in binary mode."""
+    for number, line in enumerate(read_lines(stream), start=1):
         line = line.strip()
         if not line:
             continue
@@ -124,15 +135,77 @@ def read_questions(lines):
         yield question, record
 
 
-def _bounded(lines):
-    """The lines of a file, none of which may take all memory."""
-    for number in itertools.count(1):
-        line = lines.readline(MOST_LINE + 1)
-        if len(line) > MOST_LINE:
-            raise RunnerError(f"line {number} has more than {MOST_LINE:,} characters")
-        if not line:
-            return
-        yield line
+def read_lines(stream):
+    """The lines of UTF-8 text, each with its end as "\\n"; LF, CR LF and CR end a line. The twin of kpodx/text/files.py."""
+    number = offset = 0
+    most = 4 * MOST_LINE  # bytes: no character has more than four
+    for piece in iter(lambda: stream.readline(most + 1), b""):
+        if len(piece) > most:
+            raise RunnerError(f"line {number + 1} has more than {MOST_LINE:,} characters")
+        for line in piece.splitlines(keepends=True):
+            number += 1
+            try:
+                text = decode_line(line, offset)
+            except ForeignTextError as problem:
+                raise RunnerError(f"line {number}: expected UTF-8 text, got {problem.what}. {problem.hint}") from None
+            if len(text) > MOST_LINE:
+                raise RunnerError(f"line {number} has more than {MOST_LINE:,} characters")
+            offset += len(line)
+            yield text
+
+
+class ForeignTextError(ValueError):
+    """A line is not UTF-8 text: what it is, and what to do about it."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+def decode_line(line: bytes, offset: int) -> str:
+    r"""Return a line as text that ends with "\n" or nothing.
+
+    Args:
+        line: its bytes, with the line end.
+        offset: bytes of the file before it.
+
+    Raises:
+        ForeignTextError: it is not UTF-8, or holds a NUL byte.
+    """
+    if offset == 0:
+        _refuse_foreign(line)
+    skipped = len(MARK) if offset == 0 and line.startswith(MARK) else 0
+    body = line[skipped:].rstrip(b"\r\n")
+    if 0 in body:
+        raise _nul_error(body, offset + skipped + body.index(0) + 1)
+    try:
+        return body.decode() + ("\n" if len(body) + skipped < len(line) else "")
+    except UnicodeDecodeError as problem:
+        column, place = problem.start + 1, offset + skipped + problem.start + 1
+        raise ForeignTextError(
+            f"the byte {body[problem.start]:#04x} at column {column} (byte {place} of the file)",
+            "If it is Windows text, convert it: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW",
+        ) from None
+
+
+def _refuse_foreign(start: bytes) -> None:
+    for mark, what, hint in FOREIGN:
+        if start.startswith(mark):
+            raise ForeignTextError(what, hint)
+
+
+def _nul_error(body: bytes, place: int) -> ForeignTextError:
+    """Return what a line with a NUL byte is: in UTF-16 and UTF-32, half or more of the bytes of Latin text are NUL."""
+    odd, even = body[1::2].count(0), body[::2].count(0)
+    if (odd + even) * 10 > len(body) * 6:
+        return ForeignTextError("UTF-32 text", "Convert it: iconv -f UTF-32LE -t UTF-8 OLD > NEW (or UTF-32BE)")
+    if max(odd, even) * 3 > len(body):
+        name = "UTF-16LE" if odd > even else "UTF-16BE"
+        return ForeignTextError("UTF-16 text", f"Convert it: iconv -f {name} -t UTF-8 OLD > NEW")
+    return ForeignTextError(
+        f"a NUL byte (byte {place} of the file)", "The file is damaged or is not text; write it again as UTF-8."
+    )
 
 
 def answer_all(model, lines, arguments):
@@ -317,7 +390,7 @@ def _run(load, description, pattern, argv):
             answers(model, [arguments.question], arguments, stream=sys.stdout)
             print()
             return 0
-        with Path(arguments.questions).open(encoding="utf-8") if arguments.questions else sys.stdin as lines:
+        with Path(arguments.questions).open("rb") if arguments.questions else sys.stdin.buffer as lines:
             for record in answer_all(model, lines, arguments):
                 print(json.dumps(record, ensure_ascii=False), flush=True)
     return 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kpodx.cli import terminal
 from kpodx.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from kpodx.recipe import Recipe
 
 
 def validate(
@@ -17,8 +20,8 @@ def validate(
     ],
     json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = False,
 ) -> None:
-    """Check recipes, and whether the files and local models that they name are there; all mistakes of all of them are told."""
-    from kpodx.recipe import load_recipe, missing_paths
+    """Check recipes, and read the files that they name; the first mistake of each file is reported, of all recipes at once."""
+    from kpodx.recipe import load_recipe
 
     settings = [text for text in recipes if "=" in text]
     names = [text for text in recipes if "=" not in text]
@@ -32,14 +35,26 @@ def validate(
             results.append({"recipe": name, "valid": False, "error": error.message})
             terminal.print_error(ConfigError(f"{name}: {error.message}", hint=error.hint))
             continue
-        missing = missing_paths(resolved.recipe)
-        lines = "\n".join(f"  - {key}: there is no {path}" for key, path in missing)
-        results.append({"recipe": name, "valid": not missing, "error": lines or None})
-        if missing:
-            terminal.print_error(ConfigError(f"{name} names what is not there:\n{lines}"))
+        problems = describe_problems(resolved.recipe)
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        results.append({"recipe": name, "valid": not problems, "error": lines or None})
+        if problems:
+            terminal.print_error(ConfigError(f"{name} names what cannot be used:\n{lines}"))
         elif not json:
             typer.echo(f"{name}: {resolved.recipe.name} is valid")
     if json:
         terminal.print_json(results)
     if not all(result["valid"] for result in results):
         raise typer.Exit(ConfigError.exit_code)
+
+
+def describe_problems(recipe: Recipe) -> list[str]:
+    """Return what is wrong with the files that a recipe names: those that are not there, and the first mistake of each."""
+    from kpodx.dataset import checking as questions
+    from kpodx.rationales import checking as rationales
+    from kpodx.recipe import missing_paths
+
+    missing = [f"{key}: there is no {path}" for key, path in missing_paths(recipe)]
+    found = [*questions.file_problems(recipe.dataset), *rationales.file_problems(recipe.rationales)]
+    wrong = [f"{key}: {error.message}" + (f" Hint: {error.hint}" if error.hint else "") for key, error in found]
+    return missing + wrong

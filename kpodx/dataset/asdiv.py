@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 from xml.etree import ElementTree
 
-from kpodx.dataset.readers import Placed, require_file
+from kpodx.dataset.nesting import Placed
+from kpodx.dataset.readers import require_file
 from kpodx.dataset.rows import Row, Unusable, count_operators, read_answer, text_field
 from kpodx.errors import DataError
 from kpodx.schema import AnswerKind, Question
@@ -55,9 +56,10 @@ def parse_row(row: Row) -> Question | Unusable:
     the hub's copy has none, and its rows are asdiv-<source split>-<0-based row>.
     """
     question_id = text_field(row, "id") if "id" in row.values else f"asdiv-{row.split.value}-{row.index}"
-    found = _NUMBER_WITH_UNIT.fullmatch(text_field(row, "answer"))
+    written = text_field(row, "answer")
+    found = _NUMBER_WITH_UNIT.fullmatch(written)
     if found is None:
-        return Unusable(question_id, "answer_not_a_number", None)
+        return Unusable(question_id, "answer_not_a_number", None, f"the answer is {written[:80]!r}")
     answer = read_answer(row, question_id, found[1], AnswerKind.NUMBER)
     if isinstance(answer, Unusable):
         return answer

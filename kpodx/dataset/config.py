@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from kpodx.config import Config, FilePath
 from kpodx.schema import AnswerKind, Split
 
 Format = Literal["gsm8k", "svamp", "asdiv", "commonsense_qa", "columns", "embedded"]
 Files = FilePath | tuple[FilePath, ...] | None
+ReadAs = AnswerKind | Literal["mixed"]
+
+
+def _known_kind(value: object) -> object:
+    """Return a kind of answer as it is; one error that lists all kinds for anything else."""
+    known = [*(kind.value for kind in AnswerKind), "mixed"]
+    if value is not None and value not in known:
+        raise ValueError(f"expected {', '.join(known)}")
+    return value
 
 
 class FilesConfig(Config):
-    """Files that hold the questions: JSONL, JSON, CSV or Parquet, and ASDiv's own XML; several are read in order."""
+    """Files that hold the questions: JSONL, JSON, CSV, TSV, Parquet, blocks of text, and ASDiv's XML; several are read in order."""
 
     train: Files = None
     """File or files of training questions."""
@@ -102,20 +111,26 @@ class EmbeddedConfig(Config):
 
 
 class ColumnsConfig(Config):
-    """Which column of a file or hub data set holds what, for format 'columns'."""
+    """Which column of a file or hub data set holds what, for format 'columns'; a dotted name leads into objects."""
 
-    question: str = "question"
-    """Column of the question's text."""
-    answer: str = "answer"
-    """Column of the reference answer."""
-    rationale: str | None = None
-    """Column of a reference rationale, or of a list of them, without the final answer."""
+    question: str | tuple[str, ...] = "question"
+    """Column of the question's text, or several that are joined by a space, empty ones left out."""
+    answer: str | tuple[str, ...] = "answer"
+    """Column of the reference answer, or several of which the first that is filled counts."""
+    rationale: str | tuple[str, ...] | None = None
+    """Column or columns of reference rationales without the final answer, each a text or a list."""
+    rationale_list: Literal["alternatives", "steps"] = "alternatives"
+    """What a list of rationales is: alternatives, each whole, or the steps of one, which are joined by line breaks."""
     choices: str | tuple[str, ...] | None = None
     """Column of the list of options, or the columns of options A, B, … in order."""
+    first_choice: Literal[0, 1] | None = None
+    """Number that means option A if answers are numbers; None if they are labels or texts of options."""
     id: str | None = None
     """Column of unique ids; None names each question by a hash of its text."""
     num_steps: str | None = None
     """Column of the number of reference reasoning steps."""
+    rows: str | None = None
+    """Keys that the rows stand under, joined by dots, such as "examples"; "*" stands for every key; None reads the top."""
 
 
 class SplitIdsConfig(Config):
@@ -156,12 +171,17 @@ class DatasetConfig(Config):
     """Questions to generate, for format 'embedded'."""
     columns: ColumnsConfig | None = None
     """Names of the columns, for format 'columns'."""
-    answer_kind: AnswerKind | None = None
-    """How answers are read, for format 'columns': number, choice, yes_no or text; the other formats know their own."""
+    answer_kind: Annotated[ReadAs | None, BeforeValidator(_known_kind)] = None
+    """How answers are read, for format 'columns': number, choice, yes_no, text, or mixed (each by itself: a number, yes or no,
+    else a text); the other formats know their own."""
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the questions of `carve_from` that become the validation split, where there is none."""
+    """Share of the questions of `carve_from` that become the validation split, if there is none."""
+    validation_count: int = Field(default=0, ge=0)
+    """Number of the questions of `carve_from` that become the validation split, instead of a share."""
     test_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the training questions that become the test split, where there is none."""
+    """Share of the training questions that become the test split, if there is none."""
+    test_count: int = Field(default=0, ge=0)
+    """Number of the training questions that become the test split, instead of a share."""
     split_seed: int = Field(default=0, ge=0)
     """Seed of the carving."""
     carve_from: Literal["train", "test"] = "train"
@@ -194,29 +214,45 @@ class DatasetConfig(Config):
                 raise ValueError(f"columns and answer_kind belong to format 'columns', but format is {self.format!r}")
             return self
         if self.answer_kind is None:
-            raise ValueError("format 'columns' needs answer_kind: number, choice, yes_no or text")
+            raise ValueError("format 'columns' needs answer_kind, such as number, choice, yes_no, text or mixed")
         has_choices = self.columns is not None and self.columns.choices is not None
         if (self.answer_kind is AnswerKind.CHOICE) != has_choices:
             raise ValueError("columns.choices and answer_kind 'choice' go together")
+        if self.columns is not None and self.columns.first_choice is not None and not has_choices:
+            raise ValueError("columns.first_choice belongs to answer_kind 'choice'")
         return self
+
+    def carves(self, split: Split) -> bool:
+        """Return whether a split is carved out of another."""
+        if split is Split.TRAIN:
+            return False
+        return bool(getattr(self, f"{split.value}_fraction") or getattr(self, f"{split.value}_count"))
 
     @model_validator(mode="after")
     def _splits_fit(self) -> Self:
-        carves = self.validation_fraction > 0 or self.test_fraction > 0
-        if self.embedded is not None and (carves or self.split_ids is not None):
+        carved = [split for split in Split if self.carves(split)]
+        if self.embedded is not None and (carved or self.split_ids is not None):
             raise ValueError(
-                "[dataset.embedded] says how many questions each split has; remove fractions and split_ids"
+                "[dataset.embedded] says how many questions each split has; remove fractions, counts and split_ids"
             )
-        if self.split_ids is not None and carves:
-            raise ValueError("split_ids already says what is in each split; remove the fractions")
+        if self.split_ids is not None and carved:
+            raise ValueError("split_ids already says what is in each split; remove the fractions and counts")
+        for split in carved:
+            if getattr(self, f"{split.value}_fraction") and getattr(self, f"{split.value}_count"):
+                raise ValueError(f"set either {split.value}_fraction or {split.value}_count, not both")
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction add up to 1 or more; nothing is left to carve from")
-        if self.carve_from == "test" and self.test_fraction > 0:
-            raise ValueError("test_fraction cannot be carved out of test; set carve_from='train'")
-        source = self.files or self.hub
-        for split in (Split.VALIDATION, Split.TEST):
-            if getattr(self, f"{split.value}_fraction") > 0 and source is not None and source.of(split):
-                raise ValueError(f"{split.value}_fraction would carve a {split.value} split, but the source names one")
-        if carves and source is not None and not source.of(Split(self.carve_from)):
-            raise ValueError(f"fractions are carved out of {self.carve_from!r}, which the source does not name")
+        if self.carve_from == "test" and Split.TEST in carved:
+            raise ValueError("test_fraction and test_count cannot be carved out of test; set carve_from='train'")
+        return self
+
+    @model_validator(mode="after")
+    def _carved_splits_are_not_named(self) -> Self:
+        carved, source = [split for split in Split if self.carves(split)], self.files or self.hub
+        for split in carved:
+            if source is not None and source.of(split):
+                size = "count" if getattr(self, f"{split.value}_count") else "fraction"
+                raise ValueError(f"{split.value}_{size} would carve a {split.value} split, but the source names one")
+        if carved and source is not None and not source.of(Split(self.carve_from)):
+            raise ValueError(f"splits are carved out of {self.carve_from!r}, which the source does not name")
         return self

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kpodx.dataset.config import HubConfig
-from kpodx.dataset.readers import Placed
+from kpodx.dataset.nesting import Placed
 from kpodx.errors import DataError
 from kpodx.schema import Split
 

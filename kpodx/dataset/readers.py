@@ -1,21 +1,27 @@
-"""Files to rows: JSONL, JSON, CSV and Parquet, one row at a time, every mistake with its place."""
+"""Files to rows: JSONL, JSON, CSV, Parquet and blocks of text, one row at a time, every mistake with its place."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kpodx.dataset.nesting import Placed, describe, unfold
 from kpodx.errors import DataError
+from kpodx.text.files import parse_json, read_lines, read_text
 
-Placed = tuple[str, dict[str, Any]]
-"""Where a row is, for messages, and its values by column."""
+_LABELLED = re.compile(r"([A-Za-z]\w{0,20}(?: \w{1,20}){0,2}):\s+(\S.*)")
 
 
-def read_rows(path: Path) -> Iterator[Placed]:
+def read_rows(path: Path, rows: str | None = None) -> Iterator[Placed]:
     """Yield (place, values) for each row of a file.
+
+    Args:
+        path: the file; the end of its name says how it is read.
+        rows: the path of keys that the rows stand under, such as "examples", or None for rows at the top.
 
     Raises:
         DataError: a missing or empty file, an unknown suffix, invalid UTF-8, or a damaged row, with its line.
@@ -25,7 +31,7 @@ def read_rows(path: Path) -> Iterator[Placed]:
         raise DataError(f"{path}: expected a file ending in {', '.join(READERS)}, got {path.suffix or 'no suffix'!r}.")
     require_file(path)
     empty = True
-    for placed in reader(path):
+    for placed in reader(path, rows):
         empty = False
         yield placed
     if empty:
@@ -44,18 +50,13 @@ def require_file(path: Path) -> None:
         raise DataError(f"{path}: expected questions, got an empty file.", hint="Was its download cut off?")
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file, ends kept, a byte order mark dropped."""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}, line {number}: expected UTF-8 text, got the byte {line[error.start]:#04x} "
-                    f"at column {error.start + 1}.",
-                    hint="Write the file again as UTF-8.",
-                ) from error
+def unfold_rows(placed: Iterator[Placed], rows: str | None) -> Iterator[Placed]:
+    """Yield the rows that stand under a path of keys in each record, or the records themselves without a path."""
+    for place, values in placed:
+        if rows is None:
+            yield place, values
+        else:
+            yield from unfold(place, values, rows)
 
 
 def _record(place: str, value: object) -> Placed:
@@ -64,37 +65,88 @@ def _record(place: str, value: object) -> Placed:
     return place, value
 
 
-def _read_jsonl(path: Path) -> Iterator[Placed]:
-    for number, line in enumerate(_lines(path), start=1):
+def _read_jsonl(path: Path, rows: str | None) -> Iterator[Placed]:
+    return unfold_rows(_records(path), rows)
+
+
+def _records(path: Path) -> Iterator[Placed]:
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         place = f"{path}, line {number}"
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{place}: expected one JSON object, got {line.strip()[:60]!r}: {error}.",
-                hint="A .jsonl file holds one object a line; a file with one array of objects ends in .json.",
-            ) from error
-        yield _record(place, value)
+        hint = "A .jsonl file holds one object per line; a file with one array of objects ends in .json."
+        yield _record(place, parse_json(line, place, "one JSON object", hint=hint))
 
 
-def _read_json(path: Path) -> Iterator[Placed]:
-    try:
-        items = json.loads("".join(_lines(path)))
-    except (ValueError, RecursionError) as error:
+def _read_json(path: Path, rows: str | None) -> Iterator[Placed]:
+    """Rows of one JSON document, or of one object per line, which some sets keep in a .json file."""
+    text = read_text(path)
+    if _is_one_object_per_line(text):
+        yield from _read_jsonl(path, rows)
+        return
+    document = parse_json(text, str(path), "a JSON array of objects", hint="Was its download cut off?")
+    if rows is not None:
+        yield from unfold(str(path), document, rows)
+        return
+    if not isinstance(document, list):
         raise DataError(
-            f"{path}: expected a JSON array of objects: {error}.",
-            hint="A file with one object a line ends in .jsonl.",
-        ) from error
-    if not isinstance(items, list):
-        raise DataError(f"{path}: expected a JSON array of objects, got {type(items).__name__}.")
-    for number, item in enumerate(items, start=1):
+            f"{path}: expected a JSON array of objects, got {describe(document)}.", hint=_hint_for_rows(document)
+        )
+    for number, item in enumerate(document, start=1):
         yield _record(f"{path}, item {number}", item)
 
 
-def _read_csv(path: Path) -> Iterator[Placed]:
-    reader = csv.reader(_lines(path), strict=True, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+def _is_one_object_per_line(text: str) -> bool:
+    """Return whether the first line with text is a JSON object by itself, and others follow."""
+    first, _, rest = text.lstrip("\ufeff \n\t").partition("\n")
+    if not first.startswith("{") or not rest.strip():
+        return False
+    try:
+        return isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _hint_for_rows(document: Any) -> str:
+    """Return which key the rows probably stand under."""
+    items = document.items() if isinstance(document, dict) else ()
+    found = [key for key, value in items if isinstance(value, list) and value and isinstance(value[0], dict)]
+    example = found[0] if found else "examples"
+    return (
+        f"With format 'columns', set dataset.columns.rows to the key that the rows stand under, such as {example!r}; "
+        "'*' stands for every key."
+    )
+
+
+def _read_blocks(path: Path, rows: str | None) -> Iterator[Placed]:
+    """Blocks of lines with empty lines between them: columns "line 1", "line 2", …, and `Q` for a line "Q: …"."""
+    block: list[str] = []
+    number = 0
+    for number, line in enumerate(read_lines(path), start=1):
+        if line.strip():
+            block.append(line.strip())
+        elif block:
+            yield _block(path, number - len(block), block, rows)
+            block = []
+    if block:
+        yield _block(path, number - len(block) + 1, block, rows)
+
+
+def _block(path: Path, number: int, block: list[str], rows: str | None) -> Placed:
+    place = f"{path}, line {number}"
+    if rows is not None:
+        raise DataError(f"{place}: a text file has no keys.", hint="Remove dataset.columns.rows.")
+    labelled = [(found[1], found[2]) for line in block if (found := _LABELLED.match(line))]
+    numbered = {f"line {n}": line for n, line in enumerate(block, start=1)}
+    return place, {**dict(reversed(labelled)), **numbered}
+
+
+def _read_csv(path: Path, rows: str | None) -> Iterator[Placed]:
+    return unfold_rows(_csv_records(path), rows)
+
+
+def _csv_records(path: Path) -> Iterator[Placed]:
+    reader = csv.reader(read_lines(path), strict=True, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     header: list[str] | None = None
     try:
         for cells in reader:
@@ -120,7 +172,11 @@ def _header(place: str, cells: list[str]) -> list[str]:
     return cells
 
 
-def _read_parquet(path: Path) -> Iterator[Placed]:
+def _read_parquet(path: Path, rows: str | None) -> Iterator[Placed]:
+    return unfold_rows(_parquet_records(path), rows)
+
+
+def _parquet_records(path: Path) -> Iterator[Placed]:
     from pyarrow import ArrowException  # type: ignore[import-untyped]
     from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
@@ -137,11 +193,12 @@ def _read_parquet(path: Path) -> Iterator[Placed]:
         ) from error
 
 
-READERS: dict[str, Callable[[Path], Iterator[Placed]]] = {
+READERS: dict[str, Callable[[Path, str | None], Iterator[Placed]]] = {
     ".jsonl": _read_jsonl,
     ".json": _read_json,
     ".csv": _read_csv,
     ".tsv": _read_csv,
+    ".txt": _read_blocks,
     ".parquet": _read_parquet,
 }
 """The reader of each file name's end."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
+from kpodx.dataset.nesting import describe, value_at
 from kpodx.errors import DataError
 from kpodx.schema import AnswerKind, Split
 from kpodx.text.answers import canonical_answer
@@ -17,6 +20,12 @@ EXPECTED = {
     AnswerKind.YES_NO: "yes or no",
     AnswerKind.TEXT: "a text",
 }
+_READABLE_COMMANDS = "frac|dfrac|tfrac|cfrac|circ|text|mathrm|mbox|left|right|boxed"
+_MATHEMATICS = re.compile(
+    rf"\\(?!(?:{_READABLE_COMMANDS})(?![a-z]))[A-Za-z]|\^(?!\{{?\\circ)|\d\(|[(\[][^,()\[\]]*,[^()\[\]]*[^\d\s,()\[\]]"
+    r"|\b\d*[a-z]\s*[-+*=<>]\s*(?:\d|[a-z]\b)|\d\s*[-+*/=<>]\s*\d*[a-z]\b|\b[a-z]\s*/\s*\d"
+)
+"""What an expression has and a number has not: commands such as \\sqrt, powers, products, pairs, variables."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -25,32 +34,49 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Row:
     """One row as a reader found it.
 
-    `place` says where it is, for messages; `split` and `index` (0-based, over all files of the split) number it.
+    `place` says where it is, for messages; `split` and `index` (0-based, over all files of the split) number it. `remarks`
+    counts what a reader changed in a row; all rows of a source share it.
     """
 
     values: Mapping[str, Any]
     place: str
     split: Split
     index: int
+    remarks: Counter[str] = dataclass_field(default_factory=Counter, compare=False)
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """A row that gives no question: its id, why in one word for the counts, and the error unless it is expected."""
+    """A row that gives no question.
+
+    Attributes:
+        id: of the question that it would have been.
+        reason: why, in one word for the counts.
+        error: what stops the phase unless such rows are dropped, or None if the set is known to have them.
+        detail: what is wrong, for people.
+    """
 
     id: str
     reason: str
     error: DataError | None
+    detail: str = ""
 
 
 def field(row: Row, name: str) -> Any:
-    """The value in column `name`; DataError with the columns found where there is none."""
-    if name not in row.values:
+    """Return the value in column `name`, which may be a dotted path; DataError with the names found if there is none."""
+    try:
+        return value_at(row.values, name)
+    except KeyError as error:
+        place, found = error.args
+    if place:
         raise DataError(
-            f"{row.place}: expected a column {name!r}, got the columns {sorted(map(str, row.values))}.",
-            hint="Check dataset.format; for files of your own use format='columns' and name them in [dataset.columns].",
+            f"{row.place}: expected a column {name!r}, but {place!r} is {found}.",
+            hint="Check the names in [dataset.columns]; a dot leads into an object.",
         )
-    return row.values[name]
+    raise DataError(
+        f"{row.place}: expected a column {name!r}, got the columns {sorted(map(str, row.values))}.",
+        hint="Check dataset.format; for files of your own use format='columns' and name them in [dataset.columns].",
+    )
 
 
 def text_field(row: Row, name: str) -> str:
@@ -81,17 +107,42 @@ def read_answer(row: Row, id: str, raw: object, kind: AnswerKind, choices: tuple
         kind: how it is read.
         choices: texts of options A, B, …, for kind choice.
     """
-    if isinstance(raw, bool) and kind is AnswerKind.YES_NO:
-        return "yes" if raw else "no"
+    if kind is AnswerKind.YES_NO and (answer := yes_or_no(raw)):
+        return answer
     is_plain = isinstance(raw, int | float | str) and not isinstance(raw, bool) and not _SURROGATE.search(str(raw))
-    answer = canonical_answer(str(raw).strip(), kind, choices) if is_plain else None
+    is_expression = kind is AnswerKind.NUMBER and is_mathematics(raw)
+    answer = canonical_answer(str(raw).strip(), kind, choices) if is_plain and not is_expression else None
     if answer is not None:
         return answer
-    error = DataError(
-        f"{row.place}: expected {EXPECTED[kind]} as the answer, got {raw!r}.",
-        hint="Correct the row, or set dataset.on_unreadable=drop to leave such questions out.",
-    )
-    return Unusable(id, "unreadable_answer", error)
+    shown = repr(raw) if is_plain else describe(raw)
+    expected = EXPECTED.get(kind, f"an answer of the kind {kind.value!r}")
+    hint = "Correct the row, or set dataset.on_unreadable=drop to leave such questions out."
+    if is_expression:
+        hint = f"Set dataset.answer_kind=math, which reads expressions. {hint}"
+    error = DataError(f"{row.place}: expected {expected} as the answer, got {shown}.", hint=hint)
+    return Unusable(id, "unreadable_answer", error, f"expected {expected}, got {shown}"[:_MOST_DETAIL])
+
+
+def is_mathematics(raw: object) -> bool:
+    r"""Return whether an answer is an expression, of which a number would be only a part.
+
+    >>> [is_mathematics(text) for text in (r"\sqrt{51}", "2k+2", r"(2, \infty)", r"90^\circ", r"12 \frac{3}{5}", "3 apples")]
+    [True, True, True, False, False, False]
+    """
+    return isinstance(raw, str) and bool(_MATHEMATICS.search(raw[:_MOST_DETAIL]))
+
+
+def yes_or_no(raw: object) -> str | None:
+    """Return "yes" or "no" for a truth value or for 1 and 0, also as text; None for anything else.
+
+    >>> yes_or_no(False), yes_or_no(1), yes_or_no("0"), yes_or_no("yes")
+    ('no', 'yes', 'no', None)
+    """
+    truth = {"1": "yes", "1.0": "yes", "true": "yes", "0": "no", "0.0": "no", "false": "no"}
+    return truth.get(str(raw).strip().lower()) if isinstance(raw, bool | int | float | str) else None
+
+
+_MOST_DETAIL = 300
 
 
 def count_operators(formula: object) -> int | None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 from kpodx.dataset.readers import require_file
 from kpodx.errors import DataError
-from kpodx.runtime import derive_seed
 from kpodx.schema import Question, Split
+from kpodx.text.files import parse_json, read_text
 
 SPLIT_NAMES = {"train": Split.TRAIN, "dev": Split.VALIDATION, "validation": Split.VALIDATION, "test": Split.TEST}
 MAX_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A question that was dropped because another has the same text and choices."""
+
+    dropped: Question
+    kept: Question
 
 
 def question_key(question: Question) -> tuple[str, ...]:
@@ -50,10 +59,7 @@ def load_split_ids(path: Path, name: str) -> dict[Split, list[str]]:
         DataError: a missing or damaged file, an unknown set or split, an id in two splits or twice.
     """
     require_file(path)
-    try:
-        sets = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected a JSON object of sets: {error}.") from error
+    sets = parse_json(read_text(path), str(path), "a JSON object of sets")
     if not isinstance(sets, dict) or not isinstance(sets.get(name), dict):
         got = sorted(sets) if isinstance(sets, dict) else type(sets).__name__
         raise DataError(f"{path}: expected a set {name!r}, got {got}.", hint="Set dataset.split_ids.set.")
@@ -77,7 +83,7 @@ def _ids(place: str, ids: object) -> list[str]:
 
 def apply_split_ids(
     questions: Sequence[Question], ids: Mapping[Split, Sequence[str]], unusable: Collection[str], place: str
-) -> tuple[list[Question], int]:
+) -> tuple[list[Question], list[Question]]:
     """Put each listed question into the split that lists it.
 
     A question that is not listed stays where its file put it if that split has no list, and is left out otherwise.
@@ -89,7 +95,7 @@ def apply_split_ids(
         place: the id file, for messages.
 
     Returns:
-        The questions with their new splits, in the order given, and how many were left out.
+        The questions with their new splits, in the order given, and those that were left out.
 
     Raises:
         DataError: ids that the source does not have.
@@ -103,50 +109,76 @@ def apply_split_ids(
             f"the source's ids look like {[question.id for question in questions[:3]]}.",
             hint="The source must be the very file that the ids were read off, whole and in its order.",
         )
-    kept = [
-        replace(question, split=wanted.get(question.id, question.split))
-        for question in questions
-        if question.id in wanted or question.split not in ids
-    ]
-    return kept, len(questions) - len(kept)
+    kept, left_out = [], []
+    for question in questions:
+        if question.id in wanted or question.split not in ids:
+            kept.append(replace(question, split=wanted.get(question.id, question.split)))
+        else:
+            left_out.append(question)
+    return kept, left_out
 
 
-def carve(
-    questions: Sequence[Question], source: Split, validation_fraction: float, test_fraction: float, seed: int
-) -> list[Question]:
-    """Move about a fraction of the questions of `source` to validation and to test, by a hash of seed and text.
+def carve(questions: Sequence[Question], source: Split, counts: Mapping[Split, int], seed: int) -> list[Question]:
+    """Move exactly so many questions of `source` to other splits: they are ranked by a hash of seed and text, and cut.
 
-    Where a question goes depends on nothing but its own text and the seed: not on its row, and not on other questions,
-    so a set that grows never moves a question from test to train, and copies of a question go the same way.
+    Where a question goes does not depend on its row, so a file in another order is split the same way.
+
+    Args:
+        questions: without copies in `source`.
+        source: the split that the others are carved out of.
+        counts: how many questions go to each split; those of the first rank to the first of them.
+        seed: another seed gives another split.
 
     Raises:
-        DataError: a fraction above 0 that gave no question.
+        DataError: nothing would be left of `source`.
     """
-    fractions = {Split.VALIDATION: validation_fraction, Split.TEST: test_fraction}
-    carved = []
-    for question in questions:
-        draw = derive_seed("split", seed, *question_key(question)) / 2**31
-        if question.split is source and draw < validation_fraction + test_fraction:
-            question = replace(question, split=Split.VALIDATION if draw < validation_fraction else Split.TEST)
-        carved.append(question)
-    for split, fraction in fractions.items():
-        if fraction > 0 and all(question.split is not split for question in carved):
-            raise DataError(
-                f"{split.value}_fraction={fraction} of {len(questions)} questions gave none.",
-                hint="Give more questions, a larger fraction, or another split_seed.",
-            )
-    return carved
+    ranked = sorted((q for q in questions if q.split is source), key=lambda question: _rank(question, seed))
+    if sum(counts.values()) >= len(ranked):
+        wanted = " and ".join(f"{count} for {split.value}" for split, count in counts.items())
+        raise DataError(
+            f"Expected more questions in {source.value} than are carved out of it ({wanted}), got {len(ranked)}.",
+            hint="Carve fewer: see dataset.validation_count and test_count, or the fractions.",
+        )
+    new_splits: dict[int, Split] = {}
+    start = 0
+    for split, count in counts.items():
+        new_splits |= {id(question): split for question in ranked[start : start + count]}
+        start += count
+    return [replace(question, split=new_splits.get(id(question), question.split)) for question in questions]
 
 
-def drop_repeats(questions: Sequence[Question]) -> tuple[list[Question], int]:
-    """The first of the copies of each question inside its split, and how many copies were dropped."""
+def _rank(question: Question, seed: int) -> bytes:
+    return hashlib.sha256("\x1f".join(["split", str(seed), *question_key(question)]).encode()).digest()
+
+
+def carved_count(split: Split, fraction: float, total: int) -> int:
+    """Return how many of `total` questions a fraction is, halves rounded up; DataError if that is none.
+
+    >>> carved_count(Split.TEST, 0.5, 1319), carved_count(Split.TEST, 0.15, 1000)
+    (660, 150)
+    """
+    # Decimal: 0.15 of 1000 as a float may be a hair below a half.
+    count = int((Decimal(str(fraction)) * total).to_integral_value(ROUND_HALF_UP))
+    if count == 0:
+        raise DataError(
+            f"{split.value}_fraction={fraction} of {total} questions gave none.",
+            hint=f"Give more questions or a larger fraction, or set dataset.{split.value}_count.",
+        )
+    return count
+
+
+def drop_repeats(questions: Sequence[Question]) -> tuple[list[Question], list[Copy]]:
+    """Return the first of the copies of each question inside its split, and the copies that were dropped."""
     kept: dict[tuple[Split, tuple[str, ...]], Question] = {}
+    copies = []
     for question in questions:
-        kept.setdefault((question.split, question_key(question)), question)
-    return list(kept.values()), len(questions) - len(kept)
+        first = kept.setdefault((question.split, question_key(question)), question)
+        if first is not question:
+            copies.append(Copy(question, first))
+    return list(kept.values()), copies
 
 
-def separate_splits(questions: Sequence[Question], *, drop: bool) -> tuple[list[Question], int]:
+def separate_splits(questions: Sequence[Question], *, drop: bool) -> tuple[list[Question], list[Copy]]:
     """Make sure that no question is in two splits: its copy in test is kept, or else the one in validation.
 
     Args:
@@ -154,24 +186,25 @@ def separate_splits(questions: Sequence[Question], *, drop: bool) -> tuple[list[
         drop: whether the other copies are dropped; if not, they are an error.
 
     Returns:
-        The questions, in the order given, and how many were dropped.
+        The questions, in the order given, and the copies that were dropped.
 
     Raises:
         DataError: copies, up to ten pairs of them named, unless `drop`.
     """
     ranks = {split: rank for rank, split in enumerate((Split.TEST, Split.VALIDATION, Split.TRAIN))}
     first: dict[tuple[str, ...], Question] = {}
-    pairs, kept = [], set()
+    copies, kept = [], set()
     for row, question in sorted(enumerate(questions), key=lambda item: ranks[item[1].split]):
         other = first.setdefault(question_key(question), question)
         if other is question:
             kept.add(row)
         else:
-            pairs.append(f"{question.split.value} {question.id} = {other.split.value} {other.id}")
-    if pairs and not drop:
+            copies.append(Copy(question, other))
+    if copies and not drop:
+        pairs = [f"{c.dropped.split.value} {c.dropped.id} = {c.kept.split.value} {c.kept.id}" for c in copies]
         raise DataError(
-            f"{len(pairs)} questions are in two splits, so accuracy would be measured on what was trained on: "
+            f"{len(copies)} questions are in two splits, so accuracy would be measured on what was trained on: "
             + "; ".join(pairs[:MAX_SHOWN]),
             hint="Remove them from the source, or set dataset.on_duplicate=drop_from_train.",
         )
-    return [question for row, question in enumerate(questions) if row in kept], len(pairs)
+    return [question for row, question in enumerate(questions) if row in kept], copies

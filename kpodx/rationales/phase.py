@@ -12,7 +12,8 @@ from kpodx.errors import DataError
 from kpodx.rationales.asking import ask_for_rationales, build_template, extra_parameters, open_desk
 from kpodx.rationales.config import ASKED, RationalesConfig
 from kpodx.rationales.filtering import Candidate, Limits, Origin, Sifted, questions_without, sift
-from kpodx.rationales.recorded import QuestionIndex, RecordKeys, load_recorded
+from kpodx.rationales.prompting import rationale_requests
+from kpodx.rationales.recorded import QuestionIndex, RecordKeys, load_recordings
 from kpodx.runtime import PhaseContext
 from kpodx.schema import Question, Split
 
@@ -118,11 +119,27 @@ def build_candidates(config: RationalesConfig, questions: Sequence[Question]) ->
                 for text in question.gold_rationales:
                     yield Candidate(question, text, is_trusted=config.teacher == "gold")
         return
-    index, keys = QuestionIndex(questions), RecordKeys(config.id_key, config.question_key, config.completion_key)
-    for path in config.files:
-        for record in load_recorded(Path(path), keys):
-            label = record.question_id or (record.question or "")[:80]
-            yield Candidate(index.find(record), record.completion, label, origin=Origin(server=Path(path).name))
+    keys = RecordKeys(config.id_key, config.question_key, config.completion_key)
+    recording = load_recordings(map(Path, config.files), keys)
+    index = QuestionIndex(questions, recording.asked, request_keys(config, questions))
+    for path, record in recording.completions:
+        origin = Origin(server=path.name)
+        yield Candidate(index.find(record), record.completion, record.label, failure=record.failure, origin=origin)
+
+
+def request_keys(config: RationalesConfig, questions: Sequence[Question]) -> dict[str, str]:
+    """Return the question's id by the key of its request, which kpodx's own batches have as custom id.
+
+    Only a recipe that still holds the table of the API's teacher says what the requests were.
+    """
+    if config.openai is None:
+        return {}
+    asking = config.model_copy(update={"teacher": "openai"})
+    train = [question for question in questions if question.split is Split.TRAIN]
+    requests = rationale_requests(
+        train, build_template(asking), asking.sampling, config.openai.model, extra_parameters(asking)
+    )
+    return {request.key: request.question_id for request in requests}
 
 
 def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, object]:

@@ -79,7 +79,7 @@ def kpodx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     (tmp_path / "tiny.toml").write_text(RECIPE)
-    (tmp_path / "train.jsonl").write_text("{}\n")
+    (tmp_path / "train.jsonl").write_text('{"question": "Q?", "answer": "#### 2"}\n')
     (tmp_path / "student").mkdir()
     (tmp_path / "student" / "config.json").write_text("{}")
     terminal = Terminal(capsys, monkeypatch, tmp_path)
@@ -261,6 +261,56 @@ def test_validate_tells_all_mistakes_of_all_recipes(kpodx: Terminal) -> None:
 def test_validate_looks_for_files_and_local_models(kpodx: Terminal) -> None:
     assert kpodx("validate", "quickstart", "student.model=./nowhere") == 2
     assert f"student.model: there is no {kpodx.folder / 'nowhere'}" in kpodx.err
+
+
+OPENED = """\
+[student]
+model = "org/student"
+[dataset]
+format = "gsm8k"
+files = {train = ["a.jsonl", "b.jsonl"], test = "t.jsonl"}
+[rationales]
+teacher = "recorded"
+files = ["r.jsonl", "s.jsonl"]
+"""
+
+
+def test_validate_opens_the_files(kpodx: Terminal) -> None:
+    good = json.dumps({"question": "Q?", "answer": "1 + 1 = 2.\\n#### 2"}) + "\n"
+    contents: dict[str, bytes] = {
+        "a.jsonl": good.encode() + b'{"question": "R?", "answer": "#### blue"}\n{"que',
+        "b.jsonl": good.replace("Q?", "S?").encode(),
+        "t.jsonl": good.replace("Q?", "T?").encode("utf-16"),
+        "r.jsonl": b'{"id": "gsm8k-train-0", "completion": "2"}\n',
+        "s.jsonl": b'{"id": "gsm8k-train-0"}\n',
+        "opened.toml": OPENED.encode("utf-8-sig"),
+    }
+    for name, content in contents.items():
+        (kpodx.folder / name).write_bytes(content)
+    assert kpodx("validate", "opened.toml") == 2
+    said = " ".join(kpodx.err.split())
+    assert "dataset.files.train:" in said
+    assert "a.jsonl, line 3: expected one JSON object" in said
+    assert "t.jsonl, line 1: expected UTF-8 text, got UTF-16 text. Hint: Convert it: iconv -f UTF-16" in said
+    assert "s.jsonl, line 1: expected the key 'completion'" in said
+    assert "b.jsonl" not in said
+    assert "r.jsonl" not in said
+    assert kpodx.calls == []
+
+    (kpodx.folder / "a.jsonl").write_text(good)
+    (kpodx.folder / "t.jsonl").write_text(good)
+    (kpodx.folder / "s.jsonl").unlink()
+    assert kpodx("validate", "opened.toml", "--json") == 2
+    (entry,) = json.loads(kpodx.out)
+    assert "there is no" in entry["error"]
+    assert "1 questions are in two splits" in entry["error"]
+    assert kpodx("validate", "opened.toml", "rationales.files=r.jsonl", "dataset.files.test=b.jsonl") == 2
+    assert (
+        kpodx(
+            "validate", "opened.toml", "rationales.files=r.jsonl", "dataset.files={train = 'a.jsonl', test = 'b.jsonl'}"
+        )
+        == 0
+    )
 
 
 def test_a_dry_run_refuses_what_the_run_would(kpodx: Terminal) -> None:

@@ -142,7 +142,7 @@ def test_an_answer_that_is_no_choice_is_told() -> None:
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"label": ["B", "A"], "text": ["x", "y"]}, r"labels A, B, … in order, got \['B', 'A'\]"),
+        ({"label": ["B", "A"], "text": ["x", "y"]}, r"labels A, B, … in order, or 1, 2, …, got \['B', 'A'\]"),
         ({"label": ["A"], "text": ["x"]}, "expected 2 to 26 choices, got 1"),
         ({"label": ["A", "B"], "text": ["x", ""]}, "expected text in column 'choices', got nothing"),
         ("x, y", "expected a list of choices"),
@@ -174,9 +174,10 @@ def test_asdiv_reads_numbers_with_units(tmp_path: Path, written: str, answer: st
     assert (as_question(second).answer, as_question(second).num_steps) == (answer, None)
 
 
-@pytest.mark.parametrize("written", ["2:3", "Tom", "3 (apples); 4 (pears)", "12 r 3", "9 apples"])
+@pytest.mark.parametrize("written", ["2:3", "Tom", "3 (apples); 4 (pears)", "12 r 3", "9 apples", "1st"])
 def test_asdiv_answers_that_are_no_single_number_are_set_aside(tmp_path: Path, written: str) -> None:
-    assert read_asdiv(tmp_path / "ASDiv.xml", written)[1] == Unusable("nluds-0002", "answer_not_a_number", None)
+    expected = Unusable("nluds-0002", "answer_not_a_number", None, f"the answer is {written!r}")
+    assert read_asdiv(tmp_path / "ASDiv.xml", written)[1] == expected
 
 
 def test_asdiv_hub_rows_have_no_id_and_are_numbered() -> None:

@@ -14,7 +14,7 @@ from kpodx.artifacts import QUESTIONS, load_questions
 from kpodx.config import build_config
 from kpodx.dataset import embedded
 from kpodx.dataset.config import DatasetConfig
-from kpodx.dataset.phase import build_questions, run
+from kpodx.dataset.phase import DROPPED, build_questions, run
 from kpodx.errors import DataError
 from kpodx.runtime import PhaseContext, SilentProgress
 from kpodx.schema import AnswerKind, Question, Split
@@ -73,7 +73,10 @@ def test_files_become_questions_and_a_summary(tmp_path: Path) -> None:
     }
     assert json.loads(json.dumps(summary)) == summary
     assert isinstance(context.progress, Notes)
-    assert "dataset: 1 questions dropped: unreadable answer" in context.progress.lines
+    assert (
+        "dataset: 1 questions dropped: unreadable answer (gsm8k-test-0; all are in dropped.jsonl)"
+        in context.progress.lines
+    )
 
 
 def test_an_unreadable_answer_stops_before_anything_is_written(tmp_path: Path) -> None:
@@ -133,6 +136,43 @@ def test_asdiv_ids_may_name_problems_that_have_no_number(tmp_path: Path) -> None
     questions, dropped = build(**values)
     assert [(q.id, q.split.value) for q in questions] == [("n1", "train"), ("n3", "validation"), ("n4", "test")]
     assert dropped == {"answer_not_a_number": 1}
+
+
+def test_what_was_dropped_is_named_with_place_and_reason(tmp_path: Path) -> None:
+    problem = '<Problem ID="{}"><Body>b {}.</Body><Question>q?</Question><Answer>{}</Answer></Problem>'
+    answers = {"n1": "2 (pens)", "n2": "1st", "n3": "4", "n4": "Tom", "n5": "5"}
+    problems = [problem.format(n, n, a) for n, a in answers.items()] + [problem.format("n6", "n1", 2)]
+    xml = tmp_path / "ASDiv.xml"
+    xml.write_text("<P>" + "".join(problems) + "</P>", encoding="utf-8")
+    ids = tmp_path / "ids.json"
+    ids.write_text(json.dumps({"ASDiv": {"dev": ["n3"], "test": ["n2", "n5"]}}), encoding="utf-8")
+    values = {"format": "asdiv", "files": {"train": str(xml)}, "split_ids": {"file": str(ids), "set": "ASDiv"}}
+    context = make_context(tmp_path / "out", **values)
+    summary = run(context)
+    assert summary["dropped"] == {"answer_not_a_number": 2, "repeated_in_its_split": 1}
+    assert summary["listed_but_dropped"] == {"test": ["n2"]}
+    lines = (tmp_path / "out" / DROPPED).read_text(encoding="utf-8").strip().split("\n")
+    found = [(item["id"], item["reason"], item["detail"]) for item in map(json.loads, lines)]
+    assert found == [
+        ("n2", "answer_not_a_number", "the answer is '1st'"),
+        ("n4", "answer_not_a_number", "the answer is 'Tom'"),
+        ("n6", "repeated_in_its_split", "a copy of train question n1"),
+    ]
+    assert json.loads(lines[0])["place"] == f"{xml}, problem 2"
+    assert isinstance(context.progress, Notes)
+    assert "dataset: 1 of the listed test questions dropped: n2 (the answer is '1st')" in context.progress.lines
+
+
+def test_sizes_are_exact_though_copies_are_dropped(tmp_path: Path) -> None:
+    rows = [(f"{n}?", f"#### {n}") for n in range(20)]
+    files = {
+        "train": write_gsm8k(tmp_path / "a.jsonl", *rows, *rows[:4]),
+        "test": write_gsm8k(tmp_path / "t.jsonl", *rows[:3], ("other?", "#### 9")),
+    }
+    values = {"format": "gsm8k", "files": files, "on_duplicate": "drop_from_train"}
+    questions, dropped = build(**values, validation_count=7)
+    assert (counts(questions), dropped) == ([10, 7, 4], {"repeated_in_its_split": 4, "also_in_another_split": 3})
+    assert len({question.question.casefold() for question in questions}) == len(questions)
 
 
 def test_csv_columns_are_carved_whatever_their_order(tmp_path: Path) -> None:
@@ -217,15 +257,32 @@ def test_real_svamp_is_split_as_published_and_matches_teacher_records(shared_dat
     assert {question.question for question in questions} == {record["question"] for record in records}
 
 
-def test_real_commonsense_qa_is_read_whole(shared_data: Path) -> None:
+def test_real_svamp_is_carved_in_the_papers_sizes(shared_data: Path) -> None:
+    files = {"train": str(shared_data / "svamp/SVAMP.json")}
+    questions, dropped = build(format="svamp", files=files, validation_fraction=0.15, test_fraction=0.15)
+    assert (counts(questions), dropped) == ([700, 150, 150], {})
+
+
+def test_real_gsm8k_is_carved_in_the_papers_sizes(shared_data: Path) -> None:
+    values = {"format": "gsm8k", "files": gsm8k_files(shared_data), "carve_from": "test"}
+    for size in ({"validation_fraction": 0.5}, {"validation_count": 660}):
+        questions, dropped = build(**values, **size)
+        assert (counts(questions), dropped) == ([7473, 660, 659], {})
+
+
+def test_real_commonsense_qa_has_the_papers_sizes_in_any_order(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "commonsenseqa"
-    files = {"train": str(folder / "train_rand_split.jsonl"), "test": str(folder / "dev_rand_split.jsonl")}
-    questions, dropped = build(format="commonsense_qa", files=files, validation_fraction=0.1)
-    train, validation, test = counts(questions)
-    assert (train + validation, test, dropped) == (9741, 1221, {})
-    assert 800 < validation < 1150
-    assert {len(q.choices) for q in questions} == {5}
-    assert {q.answer_kind for q in questions} == {AnswerKind.CHOICE}
+    train = (folder / "train_rand_split.jsonl").read_text(encoding="utf-8")
+    other = tmp_path / "train.jsonl"
+    other.write_text("\n".join(reversed(train.strip().split("\n"))), encoding="utf-8")
+    members = []
+    for path in (folder / "train_rand_split.jsonl", other):
+        files = {"train": str(path), "test": str(folder / "dev_rand_split.jsonl")}
+        questions, dropped = build(format="commonsense_qa", files=files, validation_count=1221)
+        assert (counts(questions), dropped) == ([8520, 1221, 1221], {})
+        assert {(len(q.choices), q.answer_kind) for q in questions} == {(5, AnswerKind.CHOICE)}
+        members.append({q.id for q in questions if q.split is Split.VALIDATION})
+    assert members[0] == members[1]
 
 
 def test_published_ids_of_another_set_are_told(shared_data: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kpodx.dataset.splits import (
     apply_split_ids,
     carve,
+    carved_count,
     drop_repeats,
     load_split_ids,
     question_key,
@@ -88,7 +89,8 @@ def test_listed_questions_move_and_others_stay_only_where_no_list_is() -> None:
     questions = [make(0), make(1), make(2, TEST), make(3, TEST), make(4, TEST)]
     moved, left_out = apply_split_ids(questions, {VALIDATION: ["q2"], TEST: ["q3", "gone"]}, ["gone"], "ids.json")
     assert ids_of(moved, TRAIN) == ["q0", "q1"]
-    assert (ids_of(moved, VALIDATION), ids_of(moved, TEST), left_out) == (["q2"], ["q3"], 1)
+    assert (ids_of(moved, VALIDATION), ids_of(moved, TEST)) == (["q2"], ["q3"])
+    assert [question.id for question in left_out] == ["q4"]
 
 
 def test_unknown_ids_are_told_with_what_the_source_has() -> None:
@@ -99,43 +101,60 @@ def test_unknown_ids_are_told_with_what_the_source_has() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.integers(0, 2**31 - 1), st.integers(0, 10**6))
-def test_carving_depends_on_each_question_alone(seed: int, shuffle_seed: int) -> None:
-    questions = [make(number) for number in range(60)]
-    whole = {question.id: question.split for question in carve(questions, TRAIN, 0.4, 0.3, seed)}
-    part = random.Random(shuffle_seed).sample(questions, 50)
-    assert all(whole[question.id] is question.split for question in carve(part, TRAIN, 0.4, 0.3, seed))
+@given(st.integers(0, 2**31 - 1), st.integers(0, 10**6), st.integers(1, 60), st.integers(0, 30), st.integers(0, 29))
+def test_carving_is_exact_and_does_not_depend_on_the_order(
+    seed: int, shuffle_seed: int, total: int, validation: int, test: int
+) -> None:
+    questions = [make(number) for number in range(total)]
+    counts = {VALIDATION: validation, TEST: test}
+    shuffled = random.Random(shuffle_seed).sample(questions, total)
+    if validation + test >= total:
+        with pytest.raises(DataError, match=rf"Expected more questions in train .* got {total}"):
+            carve(questions, TRAIN, counts, seed)
+        return
+    carved = carve(questions, TRAIN, counts, seed)
+    assert [len(ids_of(carved, split)) for split in (TRAIN, VALIDATION, TEST)] == [
+        total - validation - test,
+        validation,
+        test,
+    ]
+    assert {q.id: q.split for q in carved} == {q.id: q.split for q in carve(shuffled, TRAIN, counts, seed)}
+    assert [question.id for question in carved] == [question.id for question in questions]
 
 
-def test_carving_gives_about_the_fractions_and_another_seed_another_split() -> None:
-    questions = [make(number) for number in range(4000)]
-    carved = carve(questions, TRAIN, 0.1, 0.2, seed=0)
-    # 400 and 800 are expected; 5 standard deviations are 95 and 127
-    assert abs(len(ids_of(carved, VALIDATION)) - 400) < 95
-    assert abs(len(ids_of(carved, TEST)) - 800) < 127
-    assert carved != carve(questions, TRAIN, 0.1, 0.2, seed=1)
+def test_another_seed_gives_another_split() -> None:
+    questions = [make(number) for number in range(400)]
+    first, second = (carve(questions, TRAIN, {TEST: 200}, seed) for seed in (0, 1))
+    shared = set(ids_of(first, TEST)) & set(ids_of(second, TEST))
+    assert 60 < len(shared) < 140  # 100 are expected; 5 standard deviations are 25
 
 
-def test_carving_takes_only_from_its_source_and_copies_go_together() -> None:
-    questions = (
-        [make(n) for n in range(50)] + [make(100 + n, TEST) for n in range(50)] + [make(200, TEST, "QUESTION 100?")]
-    )
-    carved = carve(questions, TEST, 0.5, 0.0, seed=3)
+def test_carving_takes_only_from_its_source() -> None:
+    questions = [make(n) for n in range(50)] + [make(100 + n, TEST) for n in range(51)]
+    carved = carve(questions, TEST, {VALIDATION: 25}, seed=3)
     assert ids_of(carved, TRAIN) == [f"q{n}" for n in range(50)]
-    splits = {question.id: question.split for question in carved}
-    assert splits["q200"] is splits["q100"]
-    assert 10 < len(ids_of(carved, VALIDATION)) < 41
+    assert (len(ids_of(carved, VALIDATION)), len(ids_of(carved, TEST))) == (25, 26)
 
 
-def test_a_fraction_that_gives_nothing_is_told() -> None:
-    with pytest.raises(DataError, match=r"test_fraction=0.001 of 3 questions gave none"):
-        carve([make(n) for n in range(3)], TRAIN, 0.0, 0.001, seed=0)
+@pytest.mark.parametrize(
+    ("fraction", "total", "count"),
+    [(0.5, 1319, 660), (0.15, 1000, 150), (0.145, 1000, 145), (0.285, 1000, 285), (0.1, 5, 1), (0.9, 10, 9)],
+)
+def test_a_fraction_is_a_whole_number_of_questions(fraction: float, total: int, count: int) -> None:
+    assert carved_count(TEST, fraction, total) == count
+
+
+def test_a_fraction_that_gives_nothing_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"test_fraction=0.001 of 3 questions gave none") as caught:
+        carved_count(TEST, 0.001, 3)
+    assert "dataset.test_count" in str(caught.value.hint)
 
 
 def test_copies_inside_a_split_are_dropped_but_not_across() -> None:
     questions = [make(0), make(1, text="question  0?"), make(2, TEST, "QUESTION 0?"), make(3)]
     kept, dropped = drop_repeats(questions)
-    assert ([question.id for question in kept], dropped) == (["q0", "q2", "q3"], 1)
+    assert [question.id for question in kept] == ["q0", "q2", "q3"]
+    assert [(copy.dropped.id, copy.kept.id) for copy in dropped] == [("q1", "q0")]
 
 
 def test_copies_across_splits_are_told_by_id_or_kept_where_they_matter_most() -> None:
@@ -152,7 +171,8 @@ def test_copies_across_splits_are_told_by_id_or_kept_where_they_matter_most() ->
     ):
         separate_splits(questions, drop=False)
     kept, dropped = separate_splits(questions, drop=True)
-    assert ([question.id for question in kept], dropped) == (["q2", "q4", "q5"], 3)
+    assert [question.id for question in kept] == ["q2", "q4", "q5"]
+    assert [(copy.dropped.id, copy.kept.id) for copy in dropped] == [("q3", "q5"), ("q0", "q5"), ("q1", "q4")]
 
 
 def test_at_most_ten_pairs_are_named() -> None:

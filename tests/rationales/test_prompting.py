@@ -161,3 +161,12 @@ def test_reasoning_and_answer_are_read_apart_again(answer: str) -> None:
 )
 def test_what_is_no_answer(text: str, finish: str | None, refusal: str | None, reason: str | None) -> None:
     assert judge_text(text, finish, refusal) == reason
+
+
+def test_examples_may_come_from_any_editor(tmp_path: Path) -> None:
+    path = tmp_path / "examples.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"question": "Q?", "rationale": "r", "answer": "a"}\r\n')
+    assert load_examples(path) == (Example("Q?", "r", "a"),)
+    path.write_text(r'{"question": "Q\ud83d", "rationale": "r", "answer": "a"}')
+    with pytest.raises(DataError, match="line 1: a text holds half of a surrogate pair"):
+        load_examples(path)

@@ -13,7 +13,7 @@ from kpodx.artifacts import load_rationales, read_json, read_jsonl, save_questio
 from kpodx.config import build_config, path_settings
 from kpodx.errors import ConfigError, DataError
 from kpodx.rationales.config import RationalesConfig
-from kpodx.rationales.phase import run
+from kpodx.rationales.phase import request_keys, run
 from kpodx.runtime import PhaseContext
 from kpodx.schema import AnswerKind, Question, Split
 from kpodx.text.answers import canonical_answer
@@ -63,6 +63,31 @@ def test_embedded_rationales_are_checked_even_without_an_answer_sentence(tmp_pat
     report = run(context(tmp_path, [right, wrong], teacher="embedded"))
     assert [(r.question_id, r.text) for r in load_rationales(tmp_path / "out")] == [("q1", "2 + 3 = 5.")]
     assert report["rejected"] == {"wrong_answer": 1}
+
+
+def batch_line(custom_id: str, text: str | None) -> dict[str, object]:
+    body = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+    return {"custom_id": custom_id, "response": {"status_code": 200, "body": body}, "error": None}
+
+
+def test_records_in_formats_of_others_are_kept_or_counted(tmp_path: Path) -> None:
+    openai = {"model": "m"}
+    config = build_config(RationalesConfig, {"teacher": "openai", "openai": openai})
+    key = next(key for key, question_id in request_keys(config, QUESTIONS).items() if question_id == "q3")
+    asked = "Q: How many pens?\nA: Let's think step by step."
+    said = {"role": "assistant", "content": "2 + 3 = 5. The answer is 5."}
+    path = records(
+        tmp_path,
+        batch_line("q1", "9 + 9 = 18. The answer is 18."),
+        batch_line("q1/1", None),
+        {"messages": [{"role": "user", "content": asked}, said]},
+        batch_line(key, "3 + 4 = 7. The answer is 7."),
+        {"custom_id": "q2", "response": None, "error": {"code": "batch_expired"}},
+        {"conversations": [{"from": "human", "value": "How many dogs?"}, {"from": "gpt", "value": "4."}]},
+    )
+    report = run(context(tmp_path, QUESTIONS, teacher="recorded", files=path, openai=openai))
+    assert [rationale.question_id for rationale in load_rationales(tmp_path / "out")] == ["q1", "q2", "q3"]
+    assert report["rejected"] == {"no_text": 2, "no_question": 1}
 
 
 def test_recorded(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Reference answers as sources write them: alone, in lists, as scores of options, as dates in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kpodx.dataset.options import unquoted_list
+
+_DATE = ("day", "month", "year")
+
+
+@dataclass(frozen=True)
+class Several:
+    """More than one answer, so that none is the reference; `values` as the source has them."""
+
+    values: tuple[Any, ...]
+
+
+def is_empty(value: object) -> bool:
+    """Return whether a field holds nothing: null, an empty text, or a list or object of nothing else.
+
+    >>> is_empty({"day": "", "month": " "}), is_empty([]), is_empty(0), is_empty(False)
+    (True, True, False, False)
+    """
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, Mapping):
+        return all(map(is_empty, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(is_empty, value))
+    return value is None
+
+
+def single_answer(value: Any) -> Any:
+    """Return the one answer that a field holds, or Several.
+
+    A list of one is its item, also as a text ("[39.0]"); equal items are one. Scores of options give the best option. A date
+    in parts is joined.
+
+    >>> single_answer("[39.0]"), single_answer(["a", "a"]), single_answer({"yes": 0, "no": 1})
+    (39.0, 'a', 'no')
+    >>> single_answer({"day": "", "month": "May", "year": "1990"}), single_answer(["a", "b"])
+    ('May 1990', Several(values=('a', 'b')))
+    """
+    listed = unquoted_list(value)
+    if isinstance(value, str) and not (isinstance(listed, list) and len(listed) == 1):
+        return value
+    if isinstance(listed, Mapping):
+        return _of_object(listed)
+    if not isinstance(listed, list | tuple):
+        return value
+    distinct: list[Any] = []
+    for item in listed:
+        if not is_empty(item) and item not in distinct:
+            distinct.append(item)
+    return single_answer(distinct[0]) if len(distinct) == 1 else Several(tuple(distinct))
+
+
+def _of_object(value: Mapping[Any, Any]) -> Any:
+    scores = {key: score for key, score in value.items() if isinstance(score, int | float)}
+    if scores and len(scores) == len(value):
+        best = [key for key, score in scores.items() if score == max(scores.values())]
+        return best[0] if len(best) == 1 else Several(tuple(best))
+    if set(value) <= set(_DATE):
+        return " ".join(str(value[part]).strip() for part in _DATE if not is_empty(value.get(part)))
+    return value
+
+
+def first_filled(values: Sequence[Any]) -> Any:
+    """Return the first value that holds something, or None."""
+    return next((value for value in values if not is_empty(value)), None)
