@@ -234,7 +234,7 @@ class _Asking:
     def _gone(self, what: str, request: Request, why: str) -> TeacherError:
         return TeacherError(
             f"{self._config.model}: {what}, sent up to {self._config.max_attempts} times each; the last, about question "
-            f"{request.question_id}: {why}.",
+            f"{request.question_id}: {why.rstrip('.')}.",
             hint="What was answered is kept: run the same command again to ask for the rest.",
         )
 

@@ -174,8 +174,8 @@ class Spending:
         self._settle(number, spent)
         if self._surplus != surplus:
             logger.warning(
-                "A request took %d tokens of a prompt and %d of a completion; at most %d and %d were expected (a long system "
-                "prompt of the server's own, or hidden thoughts?). The budget expects as much from now on.",
+                "The server counts %d tokens of a prompt and %d of a completion; at most %d and %d were expected (a long system "
+                "prompt of its own, or hidden thoughts?). The budget expects as much from now on.",
                 *(spent.prompt, spent.completion, bound.prompt, bound.completion),
             )
 
