@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import json
 import uuid
@@ -63,7 +64,7 @@ class BatchTeacher:
         self.model = self.label = config.model
         self._config, self._access, self._spending = config, access, spending
         self._state, self._clock = state, clock or MonotonicClock()
-        self._dialect = Dialect(config)
+        self._dialect = self._sent_with = Dialect(config)
         self._last_words: list[str] = []
         self._refusal: TeacherRefusedError | None = None
 
@@ -184,6 +185,8 @@ class BatchTeacher:
                 made = await client.batches.retrieve(batch.id)
         errors = getattr(made.errors, "data", None) or []
         self._last_words = [f"{made.status}: {error.message}" for error in errors] or [str(made.status)]
+        # What the first refused line teaches must not change what the others are known to have sent.
+        self._sent_with = copy.copy(self._dialect)
         answered, doubtful = set[str](), list[_Doubtful]()
         for file in (made.output_file_id, made.error_file_id):
             content = (await client.files.content(file)).content if file else b""
@@ -232,7 +235,7 @@ class BatchTeacher:
     def _treat(self, fault: Fault, request: Request) -> Failure | _Doubtful | None:
         """Return what an error means for its request; None if it has to be sent again."""
         self._last_words.append(f"{fault.status}: {fault.words}")
-        verdict, sent = judge_fault(fault), {**self._dialect.body(request), **self._config.extra}
+        verdict, sent = judge_fault(fault), {**self._sent_with.body(request), **self._config.extra}
         failure = Failure(request, verdict.reason or "refused_request", self._access.secrets.hide(fault.words))
         if verdict.action == "reject":
             return failure

@@ -33,7 +33,8 @@ _UNSUPPORTED = re.compile(
     re.IGNORECASE,
 )
 _INVALID = re.compile(
-    r"invalid|too large|too high|must be|out of range|at most|at least|less than|greater than", re.IGNORECASE
+    r"invalid|cannot both|too large|too high|must be|out of range|at most|at least|less than|greater than",
+    re.IGNORECASE,
 )
 _ONLY_ONE = re.compile(r"\b(?:only|must)\b.{0,60}?\b1(?:\.0)?\b|default \(1\)", re.IGNORECASE)
 _RANGE = re.compile(r"between|less than|greater than|at most|at least|positive|range|[<>≤≥]", re.IGNORECASE)

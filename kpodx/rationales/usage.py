@@ -118,7 +118,7 @@ def _completion(block: Mapping[str, Any]) -> int | None:
     details = [block, *(block[name] for name in _DETAILS if isinstance(block.get(name), Mapping))]
     thinking = max((_largest(part, _THINKING) or 0 for part in details), default=0)
     if completion is None:
-        return beside if beside is not None else thinking or None
+        return max(beside or 0, thinking) if beside is not None or thinking else None
     # Thinking that is larger than the whole completion cannot be a part of it.
     hidden = thinking if thinking > completion else 0
     return completion + max(beside or 0, hidden)

@@ -46,25 +46,46 @@ GROQ_DAY = "Rate limit reached on tokens per day (TPD): Limit 100000. Please try
 
 CASES: list[tuple[str, int, Any, str, float | None]] = [
     # OpenAI
-    ("openai key", 401, {"error": {"message": "Incorrect API key provided: sk-x.", "code": "invalid_api_key"}}, STOP_KEY, None),
+    (
+        "openai key",
+        401,
+        {"error": {"message": "Incorrect API key provided: sk-x.", "code": "invalid_api_key"}},
+        STOP_KEY,
+        None,
+    ),
     (
         "openai quota",
         429,
-        {"error": {"message": "You exceeded your current quota, please check your plan.", "code": "insufficient_quota"}},
+        {
+            "error": {
+                "message": "You exceeded your current quota, please check your plan.",
+                "code": "insufficient_quota",
+            }
+        },
         STOP_CREDIT,
         None,
     ),
     (
         "openai quota without a code",
         429,
-        {"error": {"message": "You exceeded your current quota, please check your plan and billing details.", "code": None}},
+        {
+            "error": {
+                "message": "You exceeded your current quota, please check your plan and billing details.",
+                "code": None,
+            }
+        },
         STOP_CREDIT,
         None,
     ),
     (
         "openai limit",
         429,
-        {"error": {"message": "Rate limit reached for gpt-4o. Please try again in 20ms.", "code": "rate_limit_exceeded"}},
+        {
+            "error": {
+                "message": "Rate limit reached for gpt-4o. Please try again in 20ms.",
+                "code": "rate_limit_exceeded",
+            }
+        },
         "wait",
         0.02,
     ),
@@ -96,11 +117,22 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     (
         "openai model",
         404,
-        {"error": {"message": "The model `gpt-9` does not exist or you do not have access to it.", "code": "model_not_found"}},
+        {
+            "error": {
+                "message": "The model `gpt-9` does not exist or you do not have access to it.",
+                "code": "model_not_found",
+            }
+        },
         STOP_MODEL,
         None,
     ),
-    ("openai region", 403, {"error": {"message": "Country not supported", "code": "unsupported_country"}}, STOP_ACCESS, None),
+    (
+        "openai region",
+        403,
+        {"error": {"message": "Country not supported", "code": "unsupported_country"}},
+        STOP_ACCESS,
+        None,
+    ),
     ("openai server", 500, {"error": {"message": "The server had an error.", "type": "server_error"}}, "retry", None),
     (
         "openai overload",
@@ -112,7 +144,12 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     (
         "openai billing",
         429,
-        {"error": {"message": "Your account is not active, please check your billing details.", "code": "billing_not_active"}},
+        {
+            "error": {
+                "message": "Your account is not active, please check your billing details.",
+                "code": "billing_not_active",
+            }
+        },
         STOP_CREDIT,
         None,
     ),
@@ -139,9 +176,21 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
         STOP_MODEL,
         None,
     ),
-    ("azure key", 401, {"statusCode": 401, "message": "Access denied due to invalid subscription key."}, STOP_KEY, None),
+    (
+        "azure key",
+        401,
+        {"statusCode": 401, "message": "Access denied due to invalid subscription key."},
+        STOP_KEY,
+        None,
+    ),
     ("azure calls", 403, {"statusCode": 403, "message": "Out of call volume quota."}, STOP_ACCESS, None),
-    ("github tokens", 413, {"error": {"code": "tokens_limit_reached", "message": "Request body too large."}}, LONG, None),
+    (
+        "github tokens",
+        413,
+        {"error": {"code": "tokens_limit_reached", "message": "Request body too large."}},
+        LONG,
+        None,
+    ),
     # OpenRouter
     (
         "openrouter upstream",
@@ -163,7 +212,13 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
         LONG,
         None,
     ),
-    ("openrouter credit", 402, {"error": {"message": "This request requires more credits", "code": 402}}, STOP_CREDIT, None),
+    (
+        "openrouter credit",
+        402,
+        {"error": {"message": "This request requires more credits", "code": 402}},
+        STOP_CREDIT,
+        None,
+    ),
     (
         "openrouter moderation",
         403,
@@ -176,7 +231,11 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     (
         "openrouter inside a choice",
         200,
-        {"choices": [{"message": {"content": ""}, "error": {"code": 502, "message": "Upstream idle timeout exceeded"}}]},
+        {
+            "choices": [
+                {"message": {"content": ""}, "error": {"code": 502, "message": "Upstream idle timeout exceeded"}}
+            ]
+        },
         "wait",
         None,
     ),
@@ -185,28 +244,55 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     (
         "gemini in a text",
         429,
-        {"error": {"message": quoted({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "exhausted"}})}},
+        {
+            "error": {
+                "message": quoted({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "exhausted"}})
+            }
+        },
         "wait",
         None,
     ),
     (
         "gemini key",
         400,
-        [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "INVALID_ARGUMENT"}}],
+        [
+            {
+                "error": {
+                    "code": 400,
+                    "message": "API key not valid. Please pass a valid API key.",
+                    "status": "INVALID_ARGUMENT",
+                }
+            }
+        ],
         STOP_KEY,
         None,
     ),
     (
         "gemini overload",
         503,
-        [{"error": {"code": 503, "message": "The model is overloaded. Please try again later.", "status": "UNAVAILABLE"}}],
+        [
+            {
+                "error": {
+                    "code": 503,
+                    "message": "The model is overloaded. Please try again later.",
+                    "status": "UNAVAILABLE",
+                }
+            }
+        ],
         "wait",
         None,
     ),
     (
         "gemini context",
         400,
-        [{"error": {"code": 400, "message": "The input token count (1200000) exceeds the maximum number of tokens allowed"}}],
+        [
+            {
+                "error": {
+                    "code": 400,
+                    "message": "The input token count (1200000) exceeds the maximum number of tokens allowed",
+                }
+            }
+        ],
         LONG,
         None,
     ),
@@ -231,19 +317,31 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     (
         "anthropic context",
         400,
-        {"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 2 tokens > 1 maximum"}},
+        {
+            "type": "error",
+            "error": {"type": "invalid_request_error", "message": "prompt is too long: 2 tokens > 1 maximum"},
+        },
         LONG,
         None,
     ),
     (
         "anthropic filter",
         400,
-        {"type": "error", "error": {"message": "Output blocked by content filtering policy", "type": "invalid_request_error"}},
+        {
+            "type": "error",
+            "error": {"message": "Output blocked by content filtering policy", "type": "invalid_request_error"},
+        },
         FILTER,
         None,
     ),
     # Mistral
-    ("mistral limit", 429, {"message": "Requests rate limit exceeded", "type": "rate_limited", "code": "1300"}, "wait", None),
+    (
+        "mistral limit",
+        429,
+        {"message": "Requests rate limit exceeded", "type": "rate_limited", "code": "1300"},
+        "wait",
+        None,
+    ),
     ("mistral key", 401, {"detail": "Unauthorized"}, STOP_KEY, None),
     (
         "mistral model",
@@ -255,7 +353,10 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     (
         "mistral context",
         400,
-        {"object": "error", "message": "Prompt contains 40000 tokens, too large for model with 32768 maximum context length"},
+        {
+            "object": "error",
+            "message": "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+        },
         LONG,
         None,
     ),
@@ -267,9 +368,27 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
         LONG,
         None,
     ),
-    ("together overload", 503, {"error": {"message": "The server is overloaded", "type": "service_unavailable"}}, "wait", None),
-    ("groq limit", 429, {"error": {"message": GROQ_LIMIT, "type": "tokens", "code": "rate_limit_exceeded"}}, "wait", 6.78),
-    ("groq day", 429, {"error": {"message": GROQ_DAY, "type": "tokens", "code": "rate_limit_exceeded"}}, "wait", 578.016),
+    (
+        "together overload",
+        503,
+        {"error": {"message": "The server is overloaded", "type": "service_unavailable"}},
+        "wait",
+        None,
+    ),
+    (
+        "groq limit",
+        429,
+        {"error": {"message": GROQ_LIMIT, "type": "tokens", "code": "rate_limit_exceeded"}},
+        "wait",
+        6.78,
+    ),
+    (
+        "groq day",
+        429,
+        {"error": {"message": GROQ_DAY, "type": "tokens", "code": "rate_limit_exceeded"}},
+        "wait",
+        578.016,
+    ),
     (
         "groq size",
         413,
@@ -284,7 +403,13 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
         STOP_CREDIT,
         None,
     ),
-    ("deepseek model", 400, {"error": {"message": "Model Not Exist", "type": "invalid_request_error"}}, STOP_MODEL, None),
+    (
+        "deepseek model",
+        400,
+        {"error": {"message": "Model Not Exist", "type": "invalid_request_error"}},
+        STOP_MODEL,
+        None,
+    ),
     (
         "dashscope filter",
         400,
@@ -301,7 +426,13 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
         "wait",
         None,
     ),
-    ("minimax balance", 200, {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, STOP_CREDIT, None),
+    (
+        "minimax balance",
+        200,
+        {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
+        STOP_CREDIT,
+        None,
+    ),
     # Servers of one's own: vLLM, llama-server, llama-cpp-python, Ollama, TGI
     (
         "vllm context",
@@ -316,7 +447,13 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
         LONG,
         None,
     ),
-    ("vllm negative limit", 400, {"object": "error", "message": "max_tokens must be at least 1, got -186."}, LONG, None),
+    (
+        "vllm negative limit",
+        400,
+        {"object": "error", "message": "max_tokens must be at least 1, got -186."},
+        LONG,
+        None,
+    ),
     (
         "vllm model",
         404,
@@ -339,11 +476,22 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
         LONG,
         None,
     ),
-    ("llama-server loading", 503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}, "wait", None),
+    (
+        "llama-server loading",
+        503,
+        {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}},
+        "wait",
+        None,
+    ),
     (
         "llama-cpp-python context",
         400,
-        {"error": {"message": "Requested tokens (600) exceed context window of 512", "code": "context_length_exceeded"}},
+        {
+            "error": {
+                "message": "Requested tokens (600) exceed context window of 512",
+                "code": "context_length_exceeded",
+            }
+        },
         LONG,
         None,
     ),
@@ -359,7 +507,10 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     (
         "tgi context",
         422,
-        {"error": "Input validation error: `inputs` must have less than 1024 tokens. Given: 2000", "error_type": "validation"},
+        {
+            "error": "Input validation error: `inputs` must have less than 1024 tokens. Given: 2000",
+            "error_type": "validation",
+        },
         LONG,
         None,
     ),
@@ -368,7 +519,13 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     (
         "litellm limit",
         429,
-        {"error": {"message": "litellm.RateLimitError: AzureException - slow", "type": "throttling_error", "code": "429"}},
+        {
+            "error": {
+                "message": "litellm.RateLimitError: AzureException - slow",
+                "type": "throttling_error",
+                "code": "429",
+            }
+        },
         "wait",
         None,
     ),
@@ -382,19 +539,42 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     (
         "litellm filter",
         400,
-        {"error": {"message": "litellm.BadRequestError: litellm.ContentPolicyViolationError: AzureException", "code": "400"}},
+        {
+            "error": {
+                "message": "litellm.BadRequestError: litellm.ContentPolicyViolationError: AzureException",
+                "code": "400",
+            }
+        },
         FILTER,
         None,
     ),
     (
         "litellm token",
         401,
-        {"error": {"message": "Authentication Error, Invalid proxy server token passed.", "type": "auth_error", "code": 401}},
+        {
+            "error": {
+                "message": "Authentication Error, Invalid proxy server token passed.",
+                "type": "auth_error",
+                "code": 401,
+            }
+        },
         STOP_KEY,
         None,
     ),
-    ("bedrock throttle", 400, {"detail": "An error occurred (ThrottlingException): Too many tokens, please wait."}, "wait", None),
-    ("bedrock throttle type", 429, {"__type": "com.amazon#ThrottlingException:http://x", "message": "Slow"}, "wait", None),
+    (
+        "bedrock throttle",
+        400,
+        {"detail": "An error occurred (ThrottlingException): Too many tokens, please wait."},
+        "wait",
+        None,
+    ),
+    (
+        "bedrock throttle type",
+        429,
+        {"__type": "com.amazon#ThrottlingException:http://x", "message": "Slow"},
+        "wait",
+        None,
+    ),
     (
         "bedrock context",
         400,
@@ -403,7 +583,13 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
         None,
     ),
     ("bedrock access", 403, {"message": "AccessDeniedException: you are not authorized"}, STOP_ACCESS, None),
-    ("apigee", 500, {"fault": {"faultstring": "Spike arrest violation", "detail": {"errorcode": "TooManyRequests"}}}, "wait", None),
+    (
+        "apigee",
+        500,
+        {"fault": {"faultstring": "Spike arrest violation", "detail": {"errorcode": "TooManyRequests"}}},
+        "wait",
+        None,
+    ),
     # What is between
     ("plain words", 503, "upstream did not answer", "wait", None),
     ("nginx", 502, "<html><head><title>502 Bad Gateway</title></head></html>", "retry", None),
@@ -411,8 +597,20 @@ CASES: list[tuple[str, int, Any, str, float | None]] = [
     ("nothing", 500, "", "retry", None),
     ("redirect", 308, "", "stop address", None),
     ("method", 405, {"detail": "Method Not Allowed"}, "stop address", None),
-    ("one request", 400, {"error": {"message": "Invalid 'messages[0].content': bad characters"}}, "refuse refused_request", None),
-    ("one request, fastapi", 422, {"detail": [{"loc": ["body"], "msg": "odd", "type": "value_error"}]}, "refuse refused_request", None),
+    (
+        "one request",
+        400,
+        {"error": {"message": "Invalid 'messages[0].content': bad characters"}},
+        "refuse refused_request",
+        None,
+    ),
+    (
+        "one request, fastapi",
+        422,
+        {"detail": [{"loc": ["body"], "msg": "odd", "type": "value_error"}]},
+        "refuse refused_request",
+        None,
+    ),
 ]
 
 
@@ -457,8 +655,12 @@ def test_what_is_not_an_error(document: object) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["error", "message", "code", "detail", "choices", "param", "loc", "retryDelay"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["error", "message", "code", "detail", "choices", "param", "loc", "retryDelay"]), inner
+        )
+    ),
     max_leaves=20,
 )
 
@@ -472,7 +674,14 @@ def test_any_document_gets_a_verdict(document: object, status: int) -> None:
 
 
 def test_long_words_are_read_in_linear_time() -> None:
-    hostile = ["try again in " * 9_000, "1m" * 50_000, "model " * 16_000, "input (" * 14_000, "{" * 100_000, "9" * 100_000]
+    hostile = [
+        "try again in " * 9_000,
+        "1m" * 50_000,
+        "model " * 16_000,
+        "input (" * 14_000,
+        "{" * 100_000,
+        "9" * 100_000,
+    ]
     begun = time.monotonic()
     for text in hostile:
         judge_fault(read_fault(400, text.encode()))
