@@ -29,7 +29,18 @@ FAILURES = ("length", "content_filter", "empty", "refusal")
 """Answers that hold no rationale."""
 
 Plan = Callable[[str, int], str]
-"""What to do with a prompt that comes for the n-th time (from 0): "ok", a fault's name, or "text:…" for an answer."""
+"""What to do with a prompt that comes for the n-th time (from 0): "ok", a fault's name, "text:…" for an answer, or the name of one
+of the server's `replies`."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An answer, byte for byte."""
+
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tokens: int = 0
 
 
 def solve(prompt: str) -> str:
@@ -67,13 +78,15 @@ class Batches:
     """The Batch API: every batch is done at the third look at it.
 
     Attributes:
-        outcome: what becomes of a line: "ok", an HTTP status with a code ("400:content_filter"), or "lost".
+        outcome: what becomes of a line: "ok", an HTTP status with a code ("400:content_filter"), "ok:broken" or "lost".
+        refuses_body: answers the body of a line itself, if it refuses it.
         status: how batches end.
     """
 
     def __init__(self) -> None:
         self.outcome: Callable[[str], str] = lambda _prompt: "ok"
         self.refuses: dict[str, int] = {}
+        self.refuses_body: Callable[[dict[str, Any]], Raw | None] = lambda _body: None
         self.status = "completed"
         self.files: dict[str, bytes] = {}
         self.made: dict[str, dict[str, Any]] = {}
@@ -113,15 +126,21 @@ class Batches:
             request = json.loads(line)
             prompt = request["body"]["messages"][-1]["content"]
             what = self.outcome(prompt)
-            status, _, code = what.partition(":")
+            refused = self.refuses_body(request["body"])
+            status, _, code = what.partition(":") if refused is None else (str(refused.status), "", "")
             body: dict[str, Any] = {"error": {"message": what, "code": code}}
-            if what == "ok":
+            if refused is not None:
+                body = json.loads(refused.body)
+            elif what == "ok:broken":
+                what, status, body = "ok", "200", {"hello": "world"}
+            elif what == "ok":
                 message = {"role": "assistant", "content": solve(prompt)}
                 usage = {"prompt_tokens": 9, "completion_tokens": 12}
                 body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
-            response = {"status_code": 200 if what == "ok" else int(status) if status.isdigit() else 500, "body": body}
+            number = int(status) if status.isdigit() else 200 if what == "ok" else 500
+            response = {"status_code": number, "body": body}
             if what != "lost":
-                (good if what == "ok" else bad).append(
+                (good if number == 200 else bad).append(
                     json.dumps({"custom_id": request["custom_id"], "response": response})
                 )
         batch["status"] = self.status
@@ -144,6 +163,8 @@ class TeacherServer:
         self.url = ""
         self.batches = Batches()
         self.hidden_prompt = 0
+        self.replies: dict[str, Raw] = {}
+        self.refuses: Callable[[dict[str, Any]], Raw | None] = lambda _body: None
         self.writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, port: int = 0) -> asyncio.Server:
@@ -189,6 +210,11 @@ class TeacherServer:
             self.under_way -= 1
 
     async def _do(self, what: str, prompt: str, request: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        raw = self.refuses(request) or self.replies.get(what)
+        if raw is not None:
+            await asyncio.sleep(self.delay)
+            self.log.add(prompt=prompt, done=what, tokens=raw.tokens)
+            return await self._write(writer, raw.status, raw.body, headers=raw.headers)
         if what in ("ok", *FAILURES) or what.startswith("text:"):
             await asyncio.sleep(self.delay)
             return await self._answer(what, prompt, request, writer)
@@ -255,8 +281,8 @@ class TeacherServer:
         kind: str = "application/json",
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> bool:
-        lines = [f"HTTP/1.1 {status} Status", f"content-type: {kind}", f"content-length: {len(body)}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        given = {"content-type": kind, "content-length": str(len(body)), **headers}
+        lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in given.items())]
         writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         await writer.drain()
         return True

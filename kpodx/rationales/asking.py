@@ -24,7 +24,7 @@ from kpodx.rationales.prompting import (
     rationale_requests,
     with_answer,
 )
-from kpodx.rationales.requests import Completion, Failure, Request
+from kpodx.rationales.requests import PAID_REASONS, Completion, Failure, Request
 from kpodx.rationales.spending import Budget, Estimate, Prices, Spending, estimate, in_words
 from kpodx.rationales.teachers import Outlet, Teacher
 from kpodx.runtime import PhaseContext, Progress
@@ -60,9 +60,10 @@ class Desk:
     Attributes:
         teacher: who is asked.
         cache: the answers of all runs.
-        failures: this phase's failures; a request that failed is not sent again until the phase begins anew.
+        failures: this phase's failures; a request that failed is not sent again within the phase.
         progress: where progress is shown.
-        before: is told which requests are about to be sent, and how many are cached.
+        before: is called with the requests that are about to be sent, and how many are cached.
+        ask_failures_again: whether paid failures of earlier phases are asked for again.
     """
 
     teacher: Teacher
@@ -70,40 +71,70 @@ class Desk:
     failures: Journal
     progress: Progress
     before: Callable[[Sequence[Request], int], None] = lambda _missing, _cached: None
+    ask_failures_again: bool = False
 
     def ask(self, requests: Iterable[Request], description: str) -> Outcomes:
-        """The outcome of every request; equal requests are one."""
+        """Return the outcome of every request; equal requests are one."""
         waiting = {request.key: request for request in requests}
-        outcomes = Outcomes(self.cache.find(waiting.values()))
-        outcomes.cached = len(outcomes.completions)
-        for record in self.failures.records:
-            if record["key"] in waiting:
-                outcomes.failures[record["key"]] = Failure(waiting[record["key"]], record["reason"], record["excerpt"])
-        missing = [
-            request
-            for key, request in waiting.items()
-            if key not in outcomes.completions and key not in outcomes.failures
-        ]
+        outcomes = self._known(waiting)
+        known = outcomes.completions.keys() | outcomes.failures.keys()
+        missing = [request for key, request in waiting.items() if key not in known]
 
         def deliver(outcome: Completion | Failure) -> None:
-            key = outcome.request.key
-            if isinstance(outcome, Completion):
-                self.cache.put([outcome])
-                outcomes.completions[key] = outcome
-            else:
-                excerpt = outcome.text[:EXCERPT_CHARACTERS]
-                question = outcome.request.question_id
-                self.failures.append(
-                    {"key": key, "question_id": question, "reason": outcome.reason, "excerpt": excerpt}
-                )
-                outcomes.failures[key] = outcome
+            self._keep(outcome)
+            kept = outcomes.completions if isinstance(outcome, Completion) else outcomes.failures
+            kept[outcome.request.key] = outcome  # type: ignore[assignment]
             outcomes.sent += 1
 
         if missing:
             self.before(missing, outcomes.cached)
-            outlet = Outlet(deliver, lambda request: self.cache.find([request]).get(request.key))
+            outlet = Outlet(deliver, lambda request: self.cache.find([request]).get(request.key), bool(known))
             self.teacher.ask(missing, outlet, self.progress, description)
         return outcomes
+
+    def _known(self, waiting: Mapping[str, Request]) -> Outcomes:
+        """Return what is kept: answers, this phase's failures, and the paid failures of earlier phases."""
+        outcomes = Outcomes(self.cache.find(waiting.values()))
+        for record in self.failures.records:
+            if (request := waiting.get(record["key"])) is not None:
+                outcomes.failures[request.key] = load_failure(record, request)
+        if not self.ask_failures_again:
+            unknown = [
+                r for r in waiting.values() if r.key not in outcomes.completions.keys() | outcomes.failures.keys()
+            ]
+            for key, failure in self.cache.find_failures(unknown).items():
+                self.failures.append(failure_record(failure))
+                outcomes.failures[key] = failure
+        outcomes.cached = len(outcomes.completions)
+        return outcomes
+
+    def _keep(self, outcome: Completion | Failure) -> None:
+        """Write an outcome down before anything else happens."""
+        if isinstance(outcome, Completion):
+            self.cache.put([outcome])
+            return
+        if outcome.reason in PAID_REASONS:
+            self.cache.put_failure(outcome)
+        self.failures.append(failure_record(outcome))
+
+
+def failure_record(failure: Failure) -> dict[str, Any]:
+    """Return a failure as a line of `failures.jsonl`; what a teacher thought before it is kept whole."""
+    record = {
+        "key": failure.request.key,
+        "question_id": failure.request.question_id,
+        "reason": failure.reason,
+        "excerpt": failure.text[:EXCERPT_CHARACTERS],
+        "finish_reason": failure.finish_reason,
+        "thought": failure.thought,
+    }
+    return {name: value for name, value in record.items() if value or name not in ("finish_reason", "thought")}
+
+
+def load_failure(record: Mapping[str, Any], request: Request) -> Failure:
+    """Return the failure that a line of `failures.jsonl` holds; lines of older versions lack some fields."""
+    more = {name: record.get(name, "") for name in ("finish_reason", "thought")}
+    return Failure(request, record["reason"], record["excerpt"], **more)
 
 
 def build_template(config: RationalesConfig) -> Template:
@@ -151,7 +182,8 @@ def _candidate(
         return Candidate(question, failure.text, failure=failure.reason, origin=Origin(request.key, request.sample))
     done = outcomes.completions[request.key]
     text = with_answer(done.text, outcomes.completions[follow_up.key].text) if follow_up else done.text
-    return Candidate(question, text, origin=Origin(request.key, request.sample, done.created, done.server))
+    origin = Origin(request.key, request.sample, done.created, done.server, done.adapted)
+    return Candidate(question, text, origin=origin)
 
 
 def export_completions(cache: AnswerCache, model: str | None, template: str | None) -> Iterator[dict[str, Any]]:
@@ -222,7 +254,9 @@ def open_desk(context: PhaseContext) -> Iterator[tuple[Desk, Spending]]:
             context.progress.note(in_words(estimate(missing, cached, spending.prices, usual)))
 
         paid = config.teacher == "openai"
-        yield Desk(teacher, cache, failures, context.progress, tell if paid else Desk.before), spending
+        before = tell if paid else Desk.before
+        again = config.ask_failures_again
+        yield Desk(teacher, cache, failures, context.progress, before, again), spending
 
 
 def estimate_cost(
@@ -236,6 +270,7 @@ def estimate_cost(
     unique = {request.key: request for request in requests}
     kinds = {question.id: question.answer_kind for question in questions}
     found: dict[str, Completion] = {}
+    failed: dict[str, Failure] = {}
     usual = None
     path = cache_path(config, environment)
     if path.is_file():
@@ -249,8 +284,9 @@ def estimate_cost(
             ]
             unique |= {request.key: request for request in second}
             found |= cache.find(second)
+            failed = {} if config.ask_failures_again else cache.find_failures(unique.values())
             usual = cache.usual_usage(config.openai.model, template.name)
-    waiting = [request for key, request in unique.items() if key not in found]
+    waiting = [request for key, request in unique.items() if key not in found and key not in failed]
     cost = config.cost
     return estimate(
         [request for request in waiting if request.template == template.name],

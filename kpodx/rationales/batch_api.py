@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,16 @@ from kpodx.artifacts import read_json, write_json
 from kpodx.errors import TeacherError, TeacherRefusedError
 from kpodx.rationales.access import Access, new_client, require_openai
 from kpodx.rationales.config import OpenAIConfig
+from kpodx.rationales.dialect import Dialect
+from kpodx.rationales.faults import Fault, judge_fault, read_fault
+from kpodx.rationales.hints import about, hint_of, parameter_hint
 from kpodx.rationales.pacing import Clock, MonotonicClock
-from kpodx.rationales.requests import Failure, Message, Request, Usage
+from kpodx.rationales.replies import parse_reply
+from kpodx.rationales.requests import Completion, Failure, Message, Request, Usage
 from kpodx.rationales.secrets import public_url
 from kpodx.rationales.spending import Spending, raise_budget_spent
 from kpodx.rationales.teachers import Outlet
-from kpodx.rationales.wire import item_reason, outcome_of, parse_body, request_body
+from kpodx.rationales.wire import outcome_of
 from kpodx.runtime import Progress
 
 if TYPE_CHECKING:
@@ -59,7 +64,9 @@ class BatchTeacher:
         self.model = self.label = config.model
         self._config, self._access, self._spending = config, access, spending
         self._state, self._clock = state, clock or MonotonicClock()
+        self._dialect = self._sent_with = Dialect(config)
         self._last_words: list[str] = []
+        self._refusal: TeacherRefusedError | None = None
 
     def ask(self, requests: Sequence[Request], outlet: Outlet, progress: Progress, description: str) -> None:
         """Send what the budget holds in batches, wait for each, and deliver its outcomes.
@@ -83,10 +90,15 @@ class BatchTeacher:
                     for key in await self._resume(client, outlet, progress, description):
                         waiting.pop(key, None)
                 while waiting:
+                    version = self._dialect.version
                     batch = await self._submit(client, waiting)
                     answered = await self._finish(client, batch, outlet, progress, description)
-                    if missing := batch.requests.keys() - answered:
-                        raise self._unanswered(len(missing), batch)
+                    missing = len(batch.requests.keys() - answered)
+                    if self._dialect.version != version:
+                        words = self._dialect.adapted(next(iter(batch.requests.values())))
+                        progress.note(f"{public_url(url)} wants other parameters: {words}.")
+                    elif missing:
+                        raise self._refusal or self._unanswered(missing, batch)
                     for key in answered:
                         del waiting[key]
         except openai.OpenAIError as error:
@@ -124,7 +136,7 @@ class BatchTeacher:
         reserved: dict[str, int] = {}
         content = bytearray()
         for key, request in waiting.items():
-            body = {**request_body(request, self._config), **self._config.extra}
+            body = {**self._dialect.body(request), **self._config.extra}
             record = {"custom_id": key, "method": "POST", "url": path, "body": body}
             line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
             if len(reserved) == MAX_REQUESTS or len(content) + len(line) > MAX_BYTES:
@@ -136,7 +148,8 @@ class BatchTeacher:
             content += line
         if not reserved:
             raise_budget_spent(self._spending)
-        batch = Batch(uuid.uuid4().hex, None, {key: waiting[key] for key in reserved}, reserved)
+        adapted = {key: self._dialect.adapted(waiting[key]) for key in reserved}
+        batch = Batch(uuid.uuid4().hex, None, {key: waiting[key] for key in reserved}, reserved, adapted)
         save_batch(self._state, batch)
         try:
             uploaded = await client.files.create(file=("requests.jsonl", bytes(content)), purpose="batch")
@@ -170,38 +183,70 @@ class BatchTeacher:
                 count(made.request_counts.completed if made.request_counts else 0)
                 await self._clock.sleep(self._config.batch_poll_seconds)
                 made = await client.batches.retrieve(batch.id)
-        answered = set()
         errors = getattr(made.errors, "data", None) or []
         self._last_words = [f"{made.status}: {error.message}" for error in errors] or [str(made.status)]
+        # What the first refused line teaches must not change what the others are known to have sent.
+        self._sent_with = copy.copy(self._dialect)
+        answered, doubtful = set[str](), list[_Doubtful]()
         for file in (made.output_file_id, made.error_file_id):
             content = (await client.files.content(file)).content if file else b""
             for record in _lines(content):
                 key = str(record.get("custom_id"))
-                if key in batch.requests and self._deliver(record, batch.requests[key], batch.reserved[key], outlet):
+                if key not in batch.requests:
+                    continue
+                outcome = self._read(record, batch, key)
+                if isinstance(outcome, Completion | Failure):
+                    outlet.deliver(outcome)
                     answered.add(key)
+                elif outcome is not None:
+                    doubtful.append(outcome)
+        for one in doubtful:
+            # A server that answers others is not to blame; one that fails now may answer another run.
+            if outlet.is_proven or (answered and not one.is_down):
+                outlet.deliver(one.failure)
+                answered.add(one.failure.request.key)
         self._forget(batch)
         return answered
 
-    def _deliver(self, record: Mapping[str, Any], request: Request, number: int, outlet: Outlet) -> bool:
-        """Deliver one line of the output or of the errors; False where the request has to be sent again."""
-        response = record.get("response") or {}
-        document = response.get("body") or {}
-        if response.get("status_code") != 200:
-            error = (document.get("error") if isinstance(document, dict) else None) or record.get("error") or {}
-            reason = item_reason(str(error.get("code")), str(error.get("message")))
-            self._last_words.append(f"{response.get('status_code')}: {error.get('message')}")
-            if reason:
-                outlet.deliver(Failure(request, reason))
-            return reason is not None
+    def _read(self, record: Mapping[str, Any], batch: Batch, key: str) -> Completion | Failure | _Doubtful | None:
+        """Return what one line of the output or of the errors means; None if the request has to be sent again."""
+        request, number = batch.requests[key], batch.reserved[key]
+        response = record.get("response")
+        response = response if isinstance(response, Mapping) else {}
+        document, status = response.get("body"), response.get("status_code")
+        if status != 200:
+            said = {"error": document["error"]} if isinstance(document, Mapping) and document.get("error") else document
+            content = json.dumps(said or {"error": record.get("error")}).encode()
+            return self._treat(read_fault(status if isinstance(status, int) else 0, content), request)
         try:
-            body = parse_body(json.dumps(document).encode(), "application/json", self._access.secrets)
+            reply = parse_reply(json.dumps(document).encode(), "application/json", self._access.secrets)
         except ValueError as error:
             self._spending.settle_if_open(number, None)
             self._last_words.append(str(error))
-            return False
-        self._spending.settle_if_open(number, body.usage)
-        outlet.deliver(outcome_of(body, request, self._access.secrets, public_url(self._access.urls[0]), 0.0))
-        return True
+            return _Doubtful(Failure(request, "broken_answer"))
+        self._spending.settle_if_open(number, reply.body.usage)
+        if reply.fault is not None:
+            return self._treat(reply.fault, request)
+        server = public_url(self._access.urls[0])
+        outcome = outcome_of(reply.body, request, self._access.secrets, server, 0.0, batch.adapted.get(key, ""))
+        is_broken = isinstance(outcome, Failure) and outcome.reason == "server_error"
+        return _Doubtful(outcome) if isinstance(outcome, Failure) and is_broken else outcome
+
+    def _treat(self, fault: Fault, request: Request) -> Failure | _Doubtful | None:
+        """Return what an error means for its request; None if it has to be sent again."""
+        self._last_words.append(f"{fault.status}: {fault.words}")
+        verdict, sent = judge_fault(fault), {**self._sent_with.body(request), **self._config.extra}
+        failure = Failure(request, verdict.reason or "refused_request", self._access.secrets.hide(fault.words))
+        if verdict.action == "reject":
+            return failure
+        if verdict.action == "wait" or self._dialect.adapt(fault, sent):
+            return None
+        if verdict.action == "retry":
+            return _Doubtful(failure, is_down=True)
+        said = about(fault, public_url(self._access.urls[0]), self._config, self._access.secrets)
+        hint = parameter_hint(fault, sent) or hint_of(verdict.topic, self._config, request)
+        self._refusal = TeacherRefusedError(said, hint=hint)
+        return _Doubtful(failure) if verdict.action == "refuse" else None
 
     def _unanswered(self, count: int, batch: Batch) -> TeacherError:
         words = self._access.secrets.hide(self._last_words[-1])[:200]
@@ -209,6 +254,14 @@ class BatchTeacher:
             f"The batch {batch.id} ended with {count} of {len(batch.requests)} requests unanswered ({words}).",
             hint="What was answered is kept: run the same command again to ask for the rest.",
         )
+
+
+@dataclass(frozen=True)
+class _Doubtful:
+    """A failure that may be the server's instead of the request's; `is_down` if a server that is down answers like this."""
+
+    failure: Failure
+    is_down: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,12 +273,14 @@ class Batch:
         id: the server's name for it, None as long as nobody knows whether it was made.
         requests: by key.
         reserved: number of each request in the log of the spending, by key.
+        adapted: what was changed about each request, by key; empty for nothing.
     """
 
     tag: str
     id: str | None
     requests: Mapping[str, Request]
     reserved: Mapping[str, int]
+    adapted: Mapping[str, str] = field(default_factory=dict)
 
 
 def save_batch(path: Path, batch: Batch) -> None:
@@ -233,20 +288,21 @@ def save_batch(path: Path, batch: Batch) -> None:
     requests = []
     for request in batch.requests.values():
         fields = dataclasses.asdict(request)
-        requests.append({**fields, "reserved": batch.reserved[request.key]})
+        key = request.key
+        requests.append({**fields, "reserved": batch.reserved[key], "adapted": batch.adapted.get(key, "")})
     write_json(path, {"tag": batch.tag, "id": batch.id, "requests": requests})
 
 
 def load_batch(path: Path) -> Batch:
     """Read what `save_batch` wrote."""
     document = read_json(path)
-    requests, reserved = {}, {}
+    requests, reserved, adapted = {}, {}, {}
     for fields in document["requests"]:
-        number = fields.pop("reserved")
+        number, changes = fields.pop("reserved"), fields.pop("adapted", "")
         messages = tuple(Message(**message) for message in fields.pop("messages"))
         request = Request(messages=messages, **fields)
-        requests[request.key], reserved[request.key] = request, number
-    return Batch(document["tag"], document["id"], requests, reserved)
+        requests[request.key], reserved[request.key], adapted[request.key] = request, number, changes
+    return Batch(document["tag"], document["id"], requests, reserved, adapted)
 
 
 def _tag_of(batch: Any) -> str | None:

@@ -1,8 +1,8 @@
 """Every answer of every teacher, kept for ever in one SQLite file that all runs and processes share.
 
-A row is one request that was paid for, keyed by the hash of model, messages, parameters and sample (`Request.key`). Failures
-are never kept. Write-ahead logging lets many processes read and one write at a time; a row is on its way to the disk before
-the next step begins, so that a killed process loses nothing that it had received.
+A row is one request that was paid for, keyed by the hash of model, messages, parameters and sample (`Request.key`). Paid
+answers without a usable text have a table of their own. Write-ahead logging lets many processes read and one write at a time;
+a row is on its way to the disk before the next step begins, so that a killed process loses nothing that it had received.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from kpodx.errors import DataError
-from kpodx.rationales.requests import Completion, Request, Usage
+from kpodx.rationales.requests import Completion, Failure, Request, Usage
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY,
@@ -35,9 +35,28 @@ CREATE TABLE IF NOT EXISTS answers (
     completion_tokens INTEGER,
     server TEXT NOT NULL,
     created TEXT NOT NULL,
-    seconds REAL NOT NULL
+    seconds REAL NOT NULL,
+    adapted TEXT NOT NULL DEFAULT '',
+    thought TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID
 """
+_FAILURES = """
+CREATE TABLE IF NOT EXISTS failures (
+    key TEXT PRIMARY KEY,
+    open_key TEXT NOT NULL,
+    max_tokens INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    template TEXT NOT NULL,
+    question TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    finish_reason TEXT NOT NULL,
+    text TEXT NOT NULL,
+    thought TEXT NOT NULL,
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER
+) WITHOUT ROWID
+"""
+_FAILURES_BY_OPEN_KEY = "CREATE INDEX IF NOT EXISTS failures_by_open_key ON failures (open_key, reason)"
 _LOOKED_UP_AT_ONCE = 500
 _SECONDS_FOR_THE_LOCK = 60.0
 
@@ -95,8 +114,14 @@ class AnswerCache:
             tables = execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if (version, tables) == (0, 0):
                 execute(_SCHEMA)
-                execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self._add_failures()
                 return
+            if version == 1 and tables:
+                # Every answer was paid for: a file of an older kpodx grows, and loses nothing.
+                execute("ALTER TABLE answers ADD COLUMN adapted TEXT NOT NULL DEFAULT ''")
+                execute("ALTER TABLE answers ADD COLUMN thought TEXT NOT NULL DEFAULT ''")
+                self._add_failures()
+                version = SCHEMA_VERSION
         if (version, bool(tables)) not in ((SCHEMA_VERSION, True),):
             raise DataError(
                 f"{self.path} is no file of answers of this kpodx (version {version}, {tables} tables).",
@@ -105,6 +130,11 @@ class AnswerCache:
         problem = execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise sqlite3.DatabaseError(problem)
+
+    def _add_failures(self) -> None:
+        self._connection.execute(_FAILURES)
+        self._connection.execute(_FAILURES_BY_OPEN_KEY)
+        self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _begin_write_ahead_log(self) -> None:
         """Switch the file to write-ahead logging; SQLite does not wait for a lock here, so this does."""
@@ -169,11 +199,13 @@ class AnswerCache:
                 done.server,
                 done.created,
                 done.seconds,
+                done.adapted,
+                done.thought,
             )
             for done in completions
         ]
         with self._named(), self._transaction():
-            self._connection.executemany(f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * 13)})", rows)
+            self._connection.executemany(f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * 15)})", rows)
 
     def find(self, requests: Iterable[Request]) -> dict[str, Completion]:
         """The completions that are kept, by key."""
@@ -183,13 +215,49 @@ class AnswerCache:
             some = keys[start : start + _LOOKED_UP_AT_ONCE]
             with self._named():
                 rows = self._connection.execute(
-                    "SELECT key, text, prompt_tokens, completion_tokens, created, server, seconds FROM answers "
+                    "SELECT key, text, prompt_tokens, completion_tokens, created, server, seconds, adapted, thought FROM answers "
                     f"WHERE key IN ({', '.join('?' * len(some))})",
                     some,
                 ).fetchall()
-            for key, text, read, written, created, server, seconds in rows:
+            for key, text, read, written, *rest in rows:
                 usage = None if read is None else Usage(read, written)
-                found[key] = Completion(waiting[key], text, usage, created, server, seconds)
+                found[key] = Completion(waiting[key], text, usage, *rest)
+        return found
+
+    def put_failure(self, failure: Failure) -> None:
+        """Keep a paid answer without a usable text; a later one about the same request replaces it."""
+        request, usage = failure.request, failure.usage
+        row = (
+            *(request.key, request.open_key, request.max_tokens, request.model, request.template, request.question),
+            *(failure.reason, failure.finish_reason, failure.text, failure.thought),
+            usage.prompt_tokens if usage else None,
+            usage.completion_tokens if usage else None,
+        )
+        with self._named(), self._transaction():
+            self._connection.execute(f"INSERT OR REPLACE INTO failures VALUES ({', '.join('?' * 12)})", row)
+
+    def find_failures(self, requests: Iterable[Request]) -> dict[str, Failure]:
+        """Return the failures that are kept, by key.
+
+        An answer that its limit cut also stands for the same request with a lower limit, which would cut it too.
+        """
+        waiting: dict[str, list[Request]] = {}
+        for request in requests:
+            waiting.setdefault(request.open_key, []).append(request)
+        keys, found = list(waiting), {}
+        for start in range(0, len(keys), _LOOKED_UP_AT_ONCE):
+            some = keys[start : start + _LOOKED_UP_AT_ONCE]
+            with self._named():
+                rows = self._connection.execute(
+                    "SELECT open_key, key, max_tokens, reason, text, prompt_tokens, completion_tokens, finish_reason, thought "
+                    f"FROM failures WHERE open_key IN ({', '.join('?' * len(some))}) ORDER BY max_tokens",
+                    some,
+                ).fetchall()
+            for open_key, key, limit, reason, text, read, written, *rest in rows:
+                usage = None if read is None else Usage(read, written)
+                for request in waiting[open_key]:
+                    if request.key == key or (reason == "length" and request.max_tokens <= limit):
+                        found[request.key] = Failure(request, reason, text, usage, *rest)
         return found
 
     def groups(self) -> list[Group]:
@@ -216,15 +284,14 @@ class AnswerCache:
         with self._named():
             rows = self._connection.execute(
                 "SELECT key, model, template, question, messages, parameters, sample, text, prompt_tokens, completion_tokens, "
-                "server, created FROM answers WHERE model = coalesce(?, model) AND template = coalesce(?, template) "
+                "server, created, adapted, thought FROM answers WHERE model = coalesce(?, model) AND template = coalesce(?, template) "
                 "ORDER BY created, key",
                 (model, template),
             )
             for row in rows:
                 names = ("request", "model", "template", "question", "messages", "parameters", "sample", "completion")
-                record = dict(
-                    zip((*names, "prompt_tokens", "completion_tokens", "server", "created"), row, strict=True)
-                )
+                more = ("prompt_tokens", "completion_tokens", "server", "created", "adapted", "thought")
+                record = dict(zip((*names, *more), row, strict=True))
                 record["messages"] = [{"role": role, "content": text} for role, text in json.loads(record["messages"])]
                 record["parameters"] = json.loads(record["parameters"])
                 yield record

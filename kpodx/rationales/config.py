@@ -277,6 +277,8 @@ class RationalesConfig(Config):
     """Which digits a rationale may hold: any, or ascii (0 to 9, no other script's)."""
     cache: FilePath | None = None
     """File in which every answer of a teacher is kept, for all runs; None takes kpodx/teachers.sqlite in the user's cache folder."""
+    ask_failures_again: bool = False
+    """Whether to ask again for what earlier phases got no usable text for (cut, filtered, refused or empty answers)."""
     prompt: PromptConfig = PromptConfig()
     """How a teacher is asked."""
     sampling: SamplingConfig = SamplingConfig()

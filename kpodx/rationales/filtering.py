@@ -43,12 +43,14 @@ class Origin:
         sample: number of the sample.
         created: when, ISO 8601 in UTC; empty where nobody knows.
         server: which server wrote it, or which file it lay in.
+        adapted: which parameters the server wanted otherwise than they were asked for, empty for none.
     """
 
     request: str = ""
     sample: int = 0
     created: str = ""
     server: str = ""
+    adapted: str = ""
 
 
 @dataclass(frozen=True)

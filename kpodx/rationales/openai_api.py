@@ -1,8 +1,8 @@
 """A teacher behind an OpenAI-compatible API, asked through the official client.
 
-Many requests are under way at a time; each is sent again after errors that pass (408, 409, 429, 5xx, timeouts, broken
-connections, answers that are no JSON), with growing pauses, and the phase stops at once after errors that do not (400, 401, 403,
-404). Nothing is sent that could break the budget.
+Many requests are under way at a time. Each is sent again, with growing pauses, after errors that pass: limits, overload, 5xx,
+timeouts, broken connections, answers that are not JSON. A parameter that the server refuses is sent in another form. The phase
+stops at once after errors that concern all requests: key, credit, model, address. Nothing is sent that could break the budget.
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kpodx.config import nearest
 from kpodx.errors import (
     KpodxError,
     TeacherError,
     TeacherRefusedError,
 )
 from kpodx.rationales.access import Access, new_client, require_openai
+from kpodx.rationales.aside import MOST_IN_A_ROW, Aside, SetAside
 from kpodx.rationales.config import OpenAIConfig
-from kpodx.rationales.pacing import Clock, MonotonicClock, Pace, retry_after
+from kpodx.rationales.dialect import Dialect
+from kpodx.rationales.faults import Fault, read_fault
+from kpodx.rationales.pacing import Clock, MonotonicClock, Pace
 from kpodx.rationales.replicas import Replica, Replicas
+from kpodx.rationales.replies import Body, parse_reply
 from kpodx.rationales.requests import Completion, Failure, Request, Usage
-from kpodx.rationales.secrets import Secrets, public_url
+from kpodx.rationales.secrets import public_url
+from kpodx.rationales.setbacks import LONGEST_GROWN_PAUSE, AdaptedError, PassingError, RefusedError, Setbacks
 from kpodx.rationales.spending import Spending, raise_budget_spent
 from kpodx.rationales.teachers import Outlet
-from kpodx.rationales.wire import item_reason, outcome_of, parse_body, request_body
+from kpodx.rationales.wire import outcome_of
 from kpodx.runtime import Progress
 
 if TYPE_CHECKING:
@@ -41,25 +45,8 @@ if TYPE_CHECKING:
 
 _FIRST_ATTEMPTS = 3
 """How often a server that has never answered is tried before the address is taken to be wrong."""
-_SILENT_REQUESTS = 10
-"""How many requests in a row may go unanswered before the teacher counts as gone."""
-_LONGEST_PAUSE_SECONDS = 60.0
 _GRACE_SECONDS = 10.0
 """How long answers under way are waited for after something else stopped the asking."""
-
-
-class PassingError(Exception):
-    """An error after which the request is sent again.
-
-    Args:
-        why: what went wrong, for people, without secrets.
-        wait_seconds: how long the server wants peace, None where it does not say.
-        is_answer: whether the server was reached and speaks the API, so that the address is right.
-    """
-
-    def __init__(self, why: str, wait_seconds: float | None = None, *, is_answer: bool = True) -> None:
-        super().__init__(why)
-        self.why, self.wait_seconds, self.is_answer = why, wait_seconds, is_answer
 
 
 class OpenAITeacher:
@@ -82,6 +69,7 @@ class OpenAITeacher:
         self._clock = clock or MonotonicClock()
         # For all that this teacher is asked: a second round of questions counts with the first.
         self._paces = [Pace(config.requests_per_minute, config.tokens_per_minute, self._clock) for _ in access.urls]
+        self._dialect = Dialect(config)
 
     def ask(self, requests: Sequence[Request], outlet: Outlet, progress: Progress, description: str) -> None:
         """Ask for every request, and deliver each outcome as it comes.
@@ -92,7 +80,9 @@ class OpenAITeacher:
             TeacherError: requests stay unanswered.
         """
         with self._access.secrets.kept_out_of_logs(), _one_error():
-            asking = _Asking(self._config, self._access, self._spending, self._paces, self._clock, outlet, progress)
+            asking = _Asking(
+                *(self._config, self._access, self._spending, self._paces, self._dialect, self._clock, outlet, progress)
+            )
             asyncio.run(asking.all(requests, description))
 
 
@@ -117,18 +107,23 @@ class _Asking:
         access: Access,
         spending: Spending,
         paces: Sequence[Pace],
+        dialect: Dialect,
         clock: Clock,
         outlet: Outlet,
         progress: Progress,
     ) -> None:
         self._config, self._access, self._spending, self._paces = config, access, spending, paces
-        self._clock, self._outlet, self._progress = clock, outlet, progress
+        self._dialect, self._clock, self._outlet, self._progress = dialect, clock, outlet, progress
         self._stop: Exception | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._sending: set[asyncio.Task[None] | None] = set()
+        self._busy = 0
         self._has_answered = False
         self._silent_in_a_row = 0
         self._unanswered: list[tuple[Request, str]] = []
+        self._setbacks = Setbacks(config, access, dialect, progress)
+        self._aside = Aside(self._deliver, was_proven=outlet.is_proven)
+        self._ticks: Iterator[int] = iter(())
         self._settled = asyncio.Event()
 
     async def all(self, requests: Sequence[Request], description: str) -> None:
@@ -140,33 +135,63 @@ class _Asking:
                 replicas.append(Replica(public_url(url), client, pace))
             self._replicas = Replicas(replicas, self._clock, self._progress.note)
             waiting = iter(requests)
-            ticks = self._progress.track(itertools.count(), total=len(requests), description=description)
-            next(ticks)
+            self._ticks = self._progress.track(itertools.count(), total=len(requests), description=description)
+            next(self._ticks)
             async with asyncio.TaskGroup() as group:
                 self._workers = [
-                    group.create_task(self._work(waiting, ticks))
-                    for _ in range(min(self._config.concurrency, len(requests)))
+                    group.create_task(self._work(waiting)) for _ in range(min(self._config.concurrency, len(requests)))
                 ]
         if self._stop:
             # Without what led to it: the client's own errors quote headers and answers.
             raise self._stop.with_traceback(None) from None
-        if self._unanswered:
-            raise self._gone(f"{len(self._unanswered)} of {len(requests)} requests went unanswered")
+        self._raise_unanswered(len(requests))
 
-    async def _work(self, waiting: Iterator[Request], ticks: Iterator[int]) -> None:
+    def _raise_unanswered(self, count: int) -> None:
+        """Raise TeacherError if requests stay unanswered, or what a server that never answered is refused with."""
+        for item in self._aside.close():
+            if item.stop is not None:
+                raise item.stop
+            self._unanswered.append((item.failure.request, item.why))
+        if self._unanswered:
+            raise self._gone(f"{len(self._unanswered)} of {count} requests went unanswered", *self._unanswered[-1])
+
+    def _deliver(self, outcome: Completion | Failure) -> None:
+        self._outlet.deliver(outcome)
+        next(self._ticks)
+
+    async def _work(self, waiting: Iterator[Request]) -> None:
         for request in waiting:
+            self._busy += 1
             try:
                 # Another process may have asked meanwhile.
-                self._outlet.deliver(self._outlet.find(request) or await self._answer(request))
+                outcome = self._outlet.find(request) or await self._answer(request)
+                self._deliver(outcome)
+                self._silent_in_a_row = 0
+                self._aside.answered()
+            except RefusedError as error:
+                self._put_aside(error.item)
             except PassingError as error:
                 self._silent(request, error)
             except (KpodxError, OSError) as error:
                 self._halt(error)
-            else:
-                self._silent_in_a_row = 0
-                next(ticks)
+            finally:
+                self._busy -= 1
+                self._settled.set()
+            await self._wait_for_proof()
             if self._stop:
                 return
+
+    async def _wait_for_proof(self) -> None:
+        """Send nothing more to a server that has answered badly, until another request shows whether it can do better."""
+        while self._aside.is_unproven and self._busy and not self._stop:
+            self._settled.clear()
+            await self._settled.wait()
+
+    def _put_aside(self, item: SetAside) -> None:
+        blamed = self._aside.put(item)
+        if blamed is not None:
+            what = f"{MOST_IN_A_ROW} requests in a row went unanswered"
+            self._halt(blamed.stop or self._gone(what, blamed.failure.request, blamed.why))
 
     def _halt(self, error: Exception) -> None:
         """Let nothing more be sent; only what is under way goes on to its end."""
@@ -182,34 +207,42 @@ class _Asking:
             worker.cancel()
 
     def _silent(self, request: Request, error: PassingError) -> None:
-        """A request stays unanswered; where nothing is answered any more, the rest is not even tried."""
+        """Note that a request stays unanswered; if nothing is answered any more, the rest is not even tried."""
+        if error.failure is not None:
+            stop = None if error.is_down else self._blame(request, error)
+            self._put_aside(SetAside(error.failure, error.why, stop))
+            return
         self._unanswered.append((request, error.why))
         self._silent_in_a_row += 1
         if not self._has_answered and not error.is_answer:
-            where = ", ".join(map(public_url, self._access.urls))
-            self._halt(
-                TeacherRefusedError(
-                    f"{where} does not answer as an OpenAI-compatible API does: {error.why}.",
-                    hint="Check the address (rationales.openai.base_urls or OPENAI_BASE_URL; it usually ends with /v1), and "
-                    "that the server runs.",
-                )
-            )
-        elif self._silent_in_a_row >= _SILENT_REQUESTS:
-            self._halt(self._gone(f"{_SILENT_REQUESTS} requests in a row went unanswered"))
+            self._halt(self._no_api(error.why))
+        elif self._silent_in_a_row >= MOST_IN_A_ROW:
+            self._halt(self._gone(f"{MOST_IN_A_ROW} requests in a row went unanswered", request, error.why))
 
-    def _gone(self, what: str) -> TeacherError:
-        request, why = self._unanswered[-1]
+    def _blame(self, request: Request, error: PassingError) -> KpodxError:
+        """Return what the phase stops with if no request gets a better answer than this one."""
+        return self._gone("no usable answer", request, error.why) if error.is_answer else self._no_api(error.why)
+
+    def _no_api(self, why: str) -> TeacherRefusedError:
+        where = ", ".join(map(public_url, self._access.urls))
+        return TeacherRefusedError(
+            f"{where} does not answer as an OpenAI-compatible API does: {why}.",
+            hint="Check the address (rationales.openai.base_urls or OPENAI_BASE_URL; it usually ends with /v1), and "
+            "that the server runs.",
+        )
+
+    def _gone(self, what: str, request: Request, why: str) -> TeacherError:
         return TeacherError(
             f"{self._config.model}: {what}, sent up to {self._config.max_attempts} times each; the last, about question "
-            f"{request.question_id}: {why}.",
+            f"{request.question_id}: {why.rstrip('.')}.",
             hint="What was answered is kept: run the same command again to ask for the rest.",
         )
 
     async def _answer(self, request: Request) -> Completion | Failure:
-        """The outcome of one request, sent as often as needed; PassingError where that was not enough."""
+        """Return the outcome of one request, sent as often as needed; PassingError if that was not enough."""
         from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-        growing = wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE_SECONDS)
+        growing = wait_random_exponential(multiplier=0.5, max=LONGEST_GROWN_PAUSE)
 
         def wait(state: RetryCallState) -> float:
             asked = _passing(state).wait_seconds
@@ -218,7 +251,8 @@ class _Asking:
 
         def enough(state: RetryCallState) -> bool:
             is_new = not self._has_answered and not _passing(state).is_answer
-            attempts = min(_FIRST_ATTEMPTS, self._config.max_attempts) if is_new else self._config.max_attempts
+            first = 1 if self._aside.is_unproven else _FIRST_ATTEMPTS
+            attempts = min(first, self._config.max_attempts) if is_new else self._config.max_attempts
             return self._stop is not None or state.attempt_number >= attempts
 
         retrying = AsyncRetrying(
@@ -227,6 +261,12 @@ class _Asking:
         return await retrying(self._send, request)
 
     async def _send(self, request: Request) -> Completion | Failure:
+        """Send until the server takes the request's parameters."""
+        while True:
+            with contextlib.suppress(AdaptedError):
+                return await self._send_once(request)
+
+    async def _send_once(self, request: Request) -> Completion | Failure:
         """Send once, when a server is free, its pace allows it and the budget holds it."""
         with self._replicas.one() as replica:
             number = await self._reserve(request)
@@ -234,6 +274,7 @@ class _Asking:
                 entry = await replica.pace.acquire(request.max_prompt_tokens + request.max_tokens)
             except BaseException:
                 self._spending.settle(number, Usage(0, 0))
+                self._settled.set()
                 raise
             worker = asyncio.current_task()
             self._sending.add(worker)
@@ -250,26 +291,33 @@ class _Asking:
 
     async def _reserve(self, request: Request) -> int:
         """Wait until the request may be paid for: what is under way may turn out to cost less than its bound."""
-        while (number := self._spending.reserve(request)) is None:
-            if self._spending.under_way == 0:
-                raise_budget_spent(self._spending)
+        while True:
+            if not self._spending.wants_patience:
+                number = self._spending.reserve(request)
+                if number is not None:
+                    return number
+                if self._spending.under_way == 0:
+                    raise_budget_spent(self._spending)
             self._settled.clear()
             await self._settled.wait()
-        return number
 
     async def _exchange(self, request: Request, replica: Replica, number: int) -> Completion | Failure:
         """One request and its answer; what it cost is settled, at its bound where nobody can know."""
         import openai
 
         begun = time.monotonic()
+        sent = self._dialect.body(request)
+        adapted = self._dialect.adapted(request)
         try:
             async with asyncio.timeout(self._config.timeout_seconds):
-                content, headers = await self._post(request, replica.client)
+                content, headers = await self._post(sent, replica.client)
         except openai.APIStatusError as error:
             # A gateway may have given up on an answer that was written, and is paid for, all the same.
             is_unknown = error.status_code == 408 or error.status_code >= 500
             self._spending.settle(number, None if is_unknown else Usage(0, 0))
-            return await self._refused(request, replica, error)
+            headers = {name.lower(): value for name, value in error.response.headers.items()}
+            fault = read_fault(error.status_code, error.response.content)
+            return await self._treat(request, replica, fault, sent, headers, None)
         except (openai.APITimeoutError, TimeoutError):
             self._spending.settle(number, None)
             self._replicas.failed(replica, unreachable=False)
@@ -289,15 +337,48 @@ class _Asking:
             self._spending.settle(number, None)
             return Failure(request, "answer_too_large")
         replica.pace.learn(headers)
-        return self._read(request, replica, number, content, headers, time.monotonic() - begun)
+        try:
+            reply = parse_reply(content, headers.get("content-type", ""), self._access.secrets)
+        except ValueError as error:
+            self._spending.settle(number, None)
+            self._replicas.failed(replica, unreachable=False)
+            failure = Failure(request, "broken_answer", self._beginning(content))
+            raise PassingError(str(error), is_answer=False, failure=failure) from None
+        if reply.fault is not None:
+            is_unknown = reply.fault.status in (0, 408) or reply.fault.status >= 500
+            self._spending.settle(number, reply.body.usage or (None if is_unknown else Usage(0, 0)))
+            return await self._treat(request, replica, reply.fault, sent, headers, reply.body)
+        self._spending.settle(number, reply.body.usage)
+        seconds = time.monotonic() - begun
+        outcome = outcome_of(reply.body, request, self._access.secrets, replica.url, seconds, adapted)
+        if isinstance(outcome, Failure) and outcome.reason == "server_error":
+            why = f"{replica.url} broke off with finish reason {outcome.finish_reason!r}"
+            raise PassingError(why, failure=outcome)
+        return outcome
+
+    async def _treat(
+        self,
+        request: Request,
+        replica: Replica,
+        fault: Fault,
+        sent: Mapping[str, Any],
+        headers: Mapping[str, str],
+        body: Body | None,
+    ) -> Failure:
+        if fault.status >= 500:
+            self._replicas.failed(replica, unreachable=False)
+        is_proven = self._aside.is_proven
+        return await self._setbacks.treat(request, replica, fault, sent, headers, body, is_proven=is_proven)
+
+    def _beginning(self, content: bytes) -> str:
+        return self._access.secrets.hide(content[:10_000].decode("utf-8", "replace"))
 
     def _words(self, error: BaseException) -> str:
         return self._access.secrets.hide(str(error).strip().rstrip(".")) or type(error).__name__
 
-    async def _post(self, request: Request, client: AsyncOpenAI) -> tuple[bytes, dict[str, str]]:
+    async def _post(self, body: dict[str, Any], client: AsyncOpenAI) -> tuple[bytes, dict[str, str]]:
         """Send, and read the answer up to the limit."""
         resource: Any = client.chat.completions if self._config.api == "chat" else client.completions
-        body = request_body(request, self._config)
         limit = int(self._config.max_answer_mib * 2**20)
         received = bytearray()
         async with resource.with_streaming_response.create(**body, extra_body=self._config.extra or None) as response:
@@ -307,74 +388,6 @@ class _Asking:
                     raise _TooLargeError
             headers = {name.lower(): value for name, value in response.headers.items()}
         return bytes(received), headers
-
-    def _read(
-        self,
-        request: Request,
-        replica: Replica,
-        number: int,
-        content: bytes,
-        headers: Mapping[str, str],
-        seconds: float,
-    ) -> Completion | Failure:
-        try:
-            body = parse_body(content, headers.get("content-type", ""), self._access.secrets)
-        except ValueError as error:
-            self._spending.settle(number, None)
-            self._replicas.failed(replica, unreachable=False)
-            raise PassingError(str(error), is_answer=False) from None
-        self._spending.settle(number, body.usage)
-        return outcome_of(body, request, self._access.secrets, replica.url, seconds)
-
-    async def _refused(self, request: Request, replica: Replica, error: Any) -> Failure:
-        """What to do about an answer with an error's status."""
-        status, said = int(error.status_code), _said(error, self._access.secrets)
-        headers = {name.lower(): value for name, value in error.response.headers.items()}
-        code = str(getattr(error, "code", None) or "")
-        if status in (400, 413, 422) and (reason := item_reason(code, said)):
-            return Failure(request, reason)
-        if status in (408, 409, 425) or (status == 429 and code != "insufficient_quota") or status >= 500:
-            wait = retry_after(headers, time.time())
-            if status == 429 or wait is not None:
-                replica.pace.rest(wait if wait is not None else 1.0)
-                replica.pace.learn(headers)
-            if wait is not None and wait > _LONGEST_PAUSE_SECONDS:
-                self._progress.note(f"{replica.url} wants {wait:.0f} seconds of rest.")
-            if status >= 500:
-                self._replicas.failed(replica, unreachable=False)
-            speaks_the_api = isinstance(error.body, dict)
-            raise PassingError(f"{replica.url} answered {status}: {said}", wait, is_answer=speaks_the_api)
-        raise await self._refusal(status, said, request, replica)
-
-    async def _refusal(self, status: int, said: str, request: Request, replica: Replica) -> TeacherRefusedError:
-        hints = {
-            401: f"Check the key in {self._config.api_key_env}.",
-            403: f"The key in {self._config.api_key_env} may not use this model or server.",
-            429: "The account's quota is used up: see its billing page.",
-        }
-        hint = hints.get(
-            status,
-            f"The request about question {request.question_id} was refused; see rationales.openai and rationales.sampling.",
-        )
-        if status == 404:
-            hint = await self._known_models(replica)
-        raise TeacherRefusedError(
-            f"{replica.url} answered {status} for model {self._config.model!r}: {said}", hint=hint
-        )
-
-    async def _known_models(self, replica: Replica) -> str:
-        """What the server says that it has."""
-        import openai
-
-        names: list[str] = []
-        with contextlib.suppress(openai.OpenAIError, TimeoutError, AttributeError, TypeError, ValueError):
-            async with asyncio.timeout(10):
-                names = [str(model.id) for model in (await replica.client.models.list()).data]
-        if not names:
-            return "Check the address, which usually ends with /v1, and the model's name."
-        guess = nearest(self._config.model, names)
-        shown = self._access.secrets.hide(", ".join(names[:8]))
-        return (f"Did you mean {guess!r}? " if guess else "") + f"The server has: {shown}."
 
 
 class _TooLargeError(Exception):
@@ -402,15 +415,6 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 def _was_not_sent(error: BaseException) -> bool:
     """Whether the connection failed before anything was sent, so that nothing can have been paid for."""
     return type(error.__cause__).__name__.startswith(("Connect", "Pool", "Unsupported"))
-
-
-def _said(error: Any, secrets: Secrets) -> str:
-    """The server's own words, in one line, without secrets."""
-    body = getattr(error, "body", None)
-    message = body.get("message") if isinstance(body, dict) else None
-    # Hidden first: a cut would leave part of a key that nothing recognises.
-    text = secrets.hide(" ".join(str(message or error.response.text or "no words").split()))
-    return text if len(text) <= 300 else text[:300] + "…"
 
 
 def _raise_tls(error: BaseException, url: str) -> None:

@@ -15,7 +15,8 @@ WINDOW_SECONDS = 60.0
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
-_LONGEST_PAUSE = 3600.0
+LONGEST_PAUSE = 3600.0
+"""Longest pause that a server may ask for, in seconds."""
 _LONGEST_SLEEP = 1.0
 
 
@@ -74,13 +75,13 @@ def retry_after(headers: Mapping[str, str], wall_time: float) -> float | None:
         except ValueError:
             date = email.utils.parsedate_tz(text)
             if date is None:
-                return None
+                return parse_duration(text)
             try:
                 seconds = email.utils.mktime_tz(date) - wall_time
             except (ValueError, OverflowError):
                 return None
     # Not a number, or negative: no wish at all.
-    return min(seconds, _LONGEST_PAUSE) if seconds >= 0 else None
+    return min(seconds, LONGEST_PAUSE) if seconds >= 0 else None
 
 
 class Pace:
@@ -128,7 +129,7 @@ class Pace:
             left = headers.get(f"x-ratelimit-remaining-{what}", "").strip()
             reset = parse_duration(headers.get(f"x-ratelimit-reset-{what}", ""))
             if reset is not None and _WHOLE_NUMBER.fullmatch(left) and int(left) <= 0:
-                self.rest(min(reset, _LONGEST_PAUSE))
+                self.rest(min(reset, LONGEST_PAUSE))
 
     def _wait(self, tokens: int) -> float:
         now = self._clock.now()

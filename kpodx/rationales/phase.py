@@ -79,6 +79,7 @@ def ask(
             "run_tokens": spending.tokens,
             "run_usd": round(spending.usd, 6),
         }
+        adapted = Counter(done.adapted for done in outcomes.completions.values() if done.adapted)
         source: dict[str, object] = {
             "teacher": config.teacher,
             "model": desk.teacher.label,
@@ -87,6 +88,7 @@ def ask(
             "prompt": template.digest(),
             "answer_extraction": config.prompt.answer_extraction,
             "sampling": config.sampling.model_dump(mode="json") | dict(extra_parameters(config)),
+            **({"adapted": dict(adapted.most_common())} if adapted else {}),
         }
     return candidates, source, asked
 
@@ -188,7 +190,9 @@ def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int, rej
         "not_train": "The records answer questions outside the train split; use records of train questions.",
         "length": "The texts reach their limit; raise rationales.sampling.max_tokens.",
         "answer_too_large": "The server's answers are larger than rationales.openai.max_answer_mib.",
-        "prompt_too_long": "The prompts do not fit into the teacher's context.",
+        "prompt_too_long": "The prompts and rationales.sampling.max_tokens do not fit into the teacher's context.",
+        "no_text": "The teacher wrote no text; if it only thinks, raise rationales.sampling.max_tokens. See failures.jsonl.",
+        "server_error": "The server failed each time; see failures.jsonl.",
     }
     return DataError(
         f"None of {len(outcome.rejections)} completions was kept for {num_train} train questions ({where}): {reasons}.",

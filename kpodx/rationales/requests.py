@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -11,8 +12,22 @@ from functools import cached_property
 from typing import Any, Literal
 
 FailureReason = Literal[
-    "length", "content_filter", "refusal", "no_text", "broken_off", "prompt_too_long", "answer_too_large"
+    "length",
+    "content_filter",
+    "refusal",
+    "no_text",
+    "broken_off",
+    "prompt_too_long",
+    "answer_too_large",
+    "broken_answer",
+    "server_error",
+    "refused_request",
 ]
+
+PAID_REASONS = frozenset({"length", "content_filter", "refusal", "no_text", "broken_off"})
+"""Reasons of answers that a model wrote and a provider bills."""
+
+FinishKind = Literal["finished", "length", "content_filter", "refusal", "error", "other"]
 
 _REFUSAL = re.compile(
     r"\s*(?:(?:I'?m|I am) (?:(?:very|so|really) )?sorry,? (?:but )?|Sorry,? (?:but )?|As an AI[^.,]{0,60}, |Unfortunately,? )?"
@@ -21,8 +36,24 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_REFUSAL = 400
-_FINISHED = frozenset({None, "", "stop", "eos", "eos_token", "end_turn", "stop_sequence"})
-"""What servers call an end of the model's own."""
+_FINISHED = frozenset(
+    {
+        "", "none", "null", "stop", "stopped", "stop_sequence", "stop_token", "eos", "eos_token", "end", "ended", "end_turn",
+        "complete", "completed", "done", "finish", "finished", "success", "normal", "unspecified",
+    }
+)  # fmt: skip
+"""What servers call an end of the model's own, in the spelling of `normalize_finish`."""
+
+_FINISH_KINDS: tuple[tuple[FinishKind, re.Pattern[str]], ...] = (
+    ("length", re.compile(r"length|max_?\w{0,20}tokens?|token_limit|context_(?:window|limit)")),
+    (
+        "content_filter",
+        re.compile(r"filter|safety|recitation|prohibited|block|spii|sensitive|guardrail|moderat|policy"),
+    ),
+    ("refusal", re.compile(r"refus")),
+    ("error", re.compile(r"error|abort|cancel|fail|timeout|interrupt|overload")),
+)
+_LONGEST_FINISH = 80
 
 
 @dataclass(frozen=True)
@@ -71,6 +102,12 @@ class Request:
         return int(self.parameters["max_tokens"])
 
     @cached_property
+    def open_key(self) -> str:
+        """The key of this request with any limit of its completion."""
+        parameters = {name: value for name, value in self.parameters.items() if name != "max_tokens"}
+        return dataclasses.replace(self, parameters=parameters).key
+
+    @cached_property
     def max_prompt_tokens(self) -> int:
         """A bound of the prompt's tokens: no tokenizer makes more tokens than bytes, and a template adds a few."""
         return 64 + sum(16 + len(message.content.encode()) for message in self.messages)
@@ -95,6 +132,8 @@ class Completion:
         created: when, ISO 8601 in UTC.
         server: where from: an address without secrets, or a file's name.
         seconds: how long it took.
+        adapted: which parameters the server wanted otherwise than the request has them, empty for none.
+        thought: what the teacher thought, if the server reports it apart from the text.
     """
 
     request: Request
@@ -103,38 +142,77 @@ class Completion:
     created: str = ""
     server: str = ""
     seconds: float = 0.0
+    adapted: str = ""
+    thought: str = ""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A request that was answered, but not with a usable text; never kept as an answer."""
+    """A request that was answered, but not with a usable text; never kept as an answer.
+
+    Attributes:
+        request: what was asked.
+        reason: why the answer is not usable.
+        text: what there is of a text.
+        usage: tokens, None if unknown.
+        finish_reason: why the model stopped, in the server's own words.
+        thought: what the teacher thought, if the server reports it apart from the text.
+    """
 
     request: Request
     reason: FailureReason
     text: str = ""
     usage: Usage | None = field(default=None, compare=False)
+    finish_reason: str = ""
+    thought: str = ""
 
 
-def judge_text(text: str, finish_reason: str | None, refusal: str | None) -> FailureReason | None:
-    """Why an answer is none, or None where it is one.
+def normalize_finish(finish: object) -> str:
+    """Return a finish reason in lower case with underscores, whatever its spelling; an empty text for none.
+
+    >>> [normalize_finish(finish) for finish in ("FinishReason.MAX_TOKENS", "contentFilter", {"type": "Stop"}, None)]
+    ['max_tokens', 'content_filter', 'stop', '']
+    """
+    if isinstance(finish, Mapping):
+        finish = finish.get("type") or finish.get("reason")
+    text = "" if finish is None else str(finish)[:_LONGEST_FINISH].strip().rpartition(".")[2]
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower()
+    return re.sub(r"\W+", "_", words).strip("_").removeprefix("finish_reason_")
+
+
+def finish_kind(finish: object) -> FinishKind:
+    """Return what a finish reason means.
+
+    >>> [finish_kind(finish) for finish in ("STOP", "Length", "SAFETY", "tool_calls", "ERROR")]
+    ['finished', 'length', 'content_filter', 'other', 'error']
+    """
+    name = normalize_finish(finish)
+    if name in _FINISHED:
+        return "finished"
+    return next((kind for kind, pattern in _FINISH_KINDS if pattern.search(name)), "other")
+
+
+def judge_text(text: str, finish_reason: object, refusal: object) -> FailureReason | None:
+    """Return why an answer is not usable, or None if it is.
 
     Args:
         text: what the teacher wrote.
-        finish_reason: why it stopped, in the words of OpenAI's API.
+        finish_reason: why it stopped, in the words of any API.
         refusal: the API's own field for a refusal.
 
-    >>> judge_text("2 + 3 = 5.", "stop", None), judge_text("2 + 3", "length", None)
+    >>> judge_text("2 + 3 = 5.", "stop", None), judge_text("2 + 3", "MAX_TOKENS", None)
     (None, 'length')
     """
-    if finish_reason in ("length", "max_tokens", "model_length"):
-        return "length"
-    if finish_reason == "content_filter":
-        return "content_filter"
-    if refusal:
+    kind = finish_kind(finish_reason)
+    if kind == "length" or kind == "content_filter":
+        return kind
+    if refusal or kind == "refusal":
         return "refusal"
-    if finish_reason not in _FINISHED:
+    if kind == "error":
         return "broken_off"
     if not text.strip():
         return "no_text"
+    if kind == "other":
+        return "broken_off"
     is_refusal = len(text) < _LONGEST_REFUSAL and _REFUSAL.match(text.replace("’", "'"))
     return "refusal" if is_refusal else None

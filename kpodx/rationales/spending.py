@@ -46,17 +46,46 @@ class Budget:
     usd: float | None = None
     tokens: int | None = None
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any cap."""
+        return self.usd is not None or self.tokens is not None
+
     def holds(self, usd: float, tokens: int) -> bool:
         """Whether so much may be spent."""
         # A hair of tolerance for sums of floats: a millionth of a cent.
         return (self.usd is None or usd <= self.usd + 1e-8) and (self.tokens is None or tokens <= self.tokens)
 
 
+@dataclass(frozen=True)
+class _Tokens:
+    """Tokens of prompts and of completions."""
+
+    prompt: int = 0
+    completion: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion
+
+    def __add__(self, other: _Tokens) -> _Tokens:
+        return _Tokens(self.prompt + other.prompt, self.completion + other.completion)
+
+    def __sub__(self, other: _Tokens) -> _Tokens:
+        return _Tokens(self.prompt - other.prompt, self.completion - other.completion)
+
+    def times(self, count: int) -> _Tokens:
+        return _Tokens(self.prompt * count, self.completion * count)
+
+
+_NOTHING = _Tokens()
+
+
 class Spending:
     """The log of one run, and what it adds up to.
 
     Args:
-        path: JSONL file, appended to; read first where it exists.
+        path: JSONL file, appended to; read first if it exists.
         prices: what tokens cost now; the log holds tokens only.
         budget: the caps.
 
@@ -66,10 +95,11 @@ class Spending:
 
     def __init__(self, path: Path, prices: Prices, budget: Budget) -> None:
         self.prices, self.budget = prices, budget
-        self._read_tokens = self._written_tokens = 0
-        self._open: dict[int, tuple[int, int]] = {}
+        self.answers = 0
+        self._spent = self._under_way = self._surplus = _NOTHING
+        self._open: dict[int, _Tokens] = {}
+        self._bounds: dict[int, _Tokens] = {}
         self._orphans: set[int] = set()
-        self._surplus = 0
         self._journal = Journal(path)
         self._next = 0
         try:
@@ -83,6 +113,8 @@ class Spending:
             ) from error
         # What was under way when an earlier process ended may have been paid for: it counts at its bound.
         self._orphans = set(self._open)
+        self._open = {number: self._bounds[number] for number in self._open}
+        self._under_way = _NOTHING
 
     def close(self) -> None:
         """Close the log."""
@@ -90,73 +122,92 @@ class Spending:
 
     @property
     def tokens(self) -> int:
-        """Tokens spent so far, requests under way not counted."""
-        read, written = self._spent()
-        return read + written
+        """Tokens that were spent, or may have been."""
+        return self._counted().total
 
     @property
     def usd(self) -> float:
-        """US dollars spent so far, requests under way not counted."""
-        return self.prices.usd(*self._spent())
+        """Their price."""
+        spent = self._counted()
+        return self.prices.usd(spent.prompt, spent.completion)
 
-    def _spent(self) -> tuple[int, int]:
-        lost = [self._open[number] for number in self._orphans]
-        return (
-            self._read_tokens + sum(prompt for prompt, _ in lost),
-            self._written_tokens + sum(completion for _, completion in lost),
-        )
+    def _counted(self) -> _Tokens:
+        return sum((self._open[number] for number in self._orphans), self._spent)
 
     @property
     def under_way(self) -> int:
         """Requests that this process sent and that have no end yet."""
         return len(self._open) - len(self._orphans)
 
+    @property
+    def wants_patience(self) -> bool:
+        """Whether another request should wait for an answer: under a cap no more are under way than answers were seen, plus one.
+
+        Until then nobody knows what a request really takes: a model that thinks may spend ten times its `max_tokens`.
+        """
+        return self.budget.is_set and self.under_way > self.answers
+
     def reserve(self, request: Request) -> int | None:
-        """A number for a request that may be sent now, None where it could break a cap together with those under way."""
-        bound = (request.max_prompt_tokens + self._surplus, request.max_tokens)
-        read = self._read_tokens + sum(prompt for prompt, _ in self._open.values()) + bound[0]
-        written = self._written_tokens + sum(completion for _, completion in self._open.values()) + bound[1]
-        if not self.budget.holds(self.prices.usd(read, written), read + written):
+        """Return a number for a request that may be sent now, None if it could break a cap together with those under way."""
+        own = _Tokens(request.max_prompt_tokens, request.max_tokens)
+        bound = own + self._surplus
+        # Those under way may turn out to take as much more as others did.
+        worst = self._counted() + self._under_way + self._surplus.times(self.under_way) + bound
+        if not self.budget.holds(self.prices.usd(worst.prompt, worst.completion), worst.total):
             return None
         number, self._next = self._next, self._next + 1
-        self._journal.append({"sent": number, "key": request.key[:16], "bound": list(bound)})
-        self._open[number] = bound
+        record: dict[str, Any] = {"sent": number, "key": request.key[:16], "bound": [bound.prompt, bound.completion]}
+        if self._surplus != _NOTHING:
+            record["own"] = [own.prompt, own.completion]
+        self._journal.append(record)
+        self._open[number] = own
+        self._under_way += own
         return number
 
     def settle(self, number: int, usage: Usage | None) -> None:
-        """A request ended with this usage; None where nobody knows, which counts at its bound."""
-        bound = self._open[number]
-        spent = bound if usage is None else (usage.prompt_tokens, usage.completion_tokens)
-        if spent[0] > bound[0]:
-            self._surplus += spent[0] - bound[0]
+        """Note that a request ended with this usage; None if nobody knows, which counts at its bound."""
+        own = self._open[number]
+        bound = own if number in self._orphans else own + self._surplus
+        spent = bound if usage is None else _Tokens(usage.prompt_tokens, usage.completion_tokens)
+        surplus = self._surplus
+        self._journal.append({"ended": number, "tokens": [spent.prompt, spent.completion]})
+        self._settle(number, spent)
+        if self._surplus != surplus:
             logger.warning(
-                "The server counts %d tokens of a prompt that was expected to have %d at most (a long system prompt of its "
-                "own?); the budget reckons with that from now on.",
-                spent[0],
-                bound[0],
+                "The server counts %d tokens of a prompt and %d of a completion; at most %d and %d were expected (a long system "
+                "prompt of its own, or hidden thoughts?). The budget expects as much from now on.",
+                *(spent.prompt, spent.completion, bound.prompt, bound.completion),
             )
-        self._journal.append({"ended": number, "tokens": list(spent)})
-        self._settle(number, *spent)
 
     def settle_if_open(self, number: int, usage: Usage | None) -> None:
         """Settle a request of which an earlier process may have died; one that already counts at its bound stays so."""
         if number in self._open:
             self.settle(number, usage)
 
-    def _settle(self, number: int, prompt_tokens: int, completion_tokens: int) -> None:
-        del self._open[number]
-        self._orphans.discard(number)
-        self._read_tokens += prompt_tokens
-        self._written_tokens += completion_tokens
+    def _settle(self, number: int, spent: _Tokens) -> None:
+        own = self._open.pop(number)
+        if number in self._orphans:
+            self._orphans.discard(number)
+        else:
+            self._under_way -= own
+        self._spent += spent
+        self.answers += spent != _NOTHING
+        # Later requests are expected to exceed what is known of them by as much.
+        beyond = spent - own
+        self._surplus = _Tokens(
+            max(self._surplus.prompt, beyond.prompt), max(self._surplus.completion, beyond.completion)
+        )
 
     def _replay(self, record: dict[str, Any]) -> None:
         if "sent" in record:
-            prompt, completion = record["bound"]
-            self._open[record["sent"]] = (int(prompt), int(completion))
+            own = _Tokens(*map(int, record.get("own", record["bound"])))
+            self._open[record["sent"]] = own
+            self._bounds[record["sent"]] = _Tokens(*map(int, record["bound"]))
+            self._under_way += own
             self._next = max(self._next, record["sent"] + 1)
         else:
             prompt, completion = record["tokens"]
-            self._settle(record["ended"], int(prompt), int(completion))
+            self._settle(record["ended"], _Tokens(int(prompt), int(completion)))
 
 
 def raise_budget_spent(spending: Spending) -> NoReturn:

@@ -17,11 +17,13 @@ class Outlet:
 
     Attributes:
         deliver: takes an outcome as soon as it is there, and keeps it.
-        find: an answer that somebody else has kept meanwhile, None where there is none.
+        find: returns an answer that another process has kept meanwhile, None if there is none.
+        is_proven: whether the teacher has answered such requests before, so that an answer that is none is that request's own.
     """
 
     deliver: Callable[[Completion | Failure], None]
     find: Callable[[Request], Completion | None] = lambda _request: None
+    is_proven: bool = False
 
 
 class Teacher(Protocol):

@@ -132,7 +132,7 @@ def test_errors_that_pass_are_survived(tmp_path: Path, fault: str) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_answers_without_a_rationale_are_rejected_with_their_reason_and_never_cached(
+def test_answers_without_a_rationale_are_rejected_with_their_reason_and_paid_for_once(
     tmp_path: Path, failure: str
 ) -> None:
     reason = "no_text" if failure == "empty" else failure
@@ -148,8 +148,12 @@ def test_answers_without_a_rationale_are_rejected_with_their_reason_and_never_ca
         assert again["rejected"] == {reason: 1}
         assert len(server.log.entries) == 4, "within a phase a failure is final"
         server.plan = lambda _prompt, _count: "ok"
-        other: dict[str, Any] = run(context(tmp_path / "other", server, cache=str(tmp_path / "cache.sqlite")))
-    assert (other["kept"], other["asked"]["sent"]) == (4, 1), "another run asks once more"
+        shared: dict[str, Any] = {"cache": str(tmp_path / "cache.sqlite")}
+        other: dict[str, Any] = run(context(tmp_path / "other", server, **shared))
+        assert (other["kept"], other["asked"]["sent"]) == (3, 0), "other phases keep what was paid for"
+        assert other["asked"]["failures"] == {reason: 1}
+        third: dict[str, Any] = run(context(tmp_path / "third", server, **shared, ask_failures_again=True))
+    assert (third["kept"], third["asked"]["sent"]) == (4, 1), "one setting asks again"
 
 
 def test_a_refusal_in_words(tmp_path: Path) -> None:

@@ -109,3 +109,132 @@ def test_estimates_by_hand() -> None:
 
 def test_nothing_to_ask_costs_nothing() -> None:
     assert estimate([], 3, Prices(1, 1), None).max_usd == 0
+
+
+def test_what_exceeds_its_bound_raises_the_bounds_of_both_sides(tmp_path: Path) -> None:
+    spending = Spending(tmp_path / "s.jsonl", Prices(), Budget(tokens=20_000))
+    assert spending.reserve(request()) == 0
+    assert spending.reserve(request()) == 1
+    spending.settle(0, Usage(50, 5060))
+    # 84 + 10 are expected to take 5050 more from now on, those under way too: 5110 + 5144 + 5144 = 15,398.
+    assert spending.reserve(request()) == 2
+    assert spending.reserve(request()) is None, "5110 + 3 x 5144 = 20,542"
+    spending.settle(1, None)
+    assert spending.tokens == 5110 + 5144, "nobody knows what it took: as much as was seen before"
+    spending.settle(2, Usage(184, 5))
+    assert spending.reserve(request()) == 3, "100 tokens of prompt more: 5110 + 5144 + 189 + 5244 = 15,687"
+    spending.close()
+
+
+def test_a_log_of_an_older_version_is_read_and_what_was_seen_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    records = [
+        {"sent": 0, "key": "k", "bound": [84, 10]},
+        {"sent": 1, "key": "l", "bound": [84, 10]},
+        {"ended": 0, "tokens": [50, 5060]},
+        {"sent": 2, "key": "m", "bound": [84, 5060]},
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    spending = Spending(path, Prices(), Budget(tokens=5110 + 94 + 5144 + 5144))
+    assert (spending.tokens, spending.under_way, spending.answers) == (5110 + 94 + 5144, 0, 1)
+    assert spending.reserve(request()) == 3
+    spending.close()
+    again = Spending(path, Prices(), Budget(tokens=10**9))
+    assert again.tokens == 5110 + 94 + 5144 + 5144, "it counts at the bound that it was reserved with"
+    again.close()
+
+
+def test_patience_under_a_cap(tmp_path: Path) -> None:
+    spending = Spending(tmp_path / "s.jsonl", Prices(), Budget(tokens=10**6))
+    assert not spending.wants_patience
+    spending.reserve(request())
+    assert spending.wants_patience, "the first answer tells what a request takes"
+    spending.settle(0, Usage(5, 5))
+    for number in (1, 2):
+        assert not spending.wants_patience
+        assert spending.reserve(request()) == number
+    assert spending.wants_patience
+    spending.settle(1, Usage(0, 0))
+    assert not spending.wants_patience
+    spending.close()
+    free = Spending(tmp_path / "t.jsonl", Prices(), Budget())
+    free.reserve(request())
+    assert not free.wants_patience, "without a cap nothing waits"
+    free.close()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 300),
+            st.integers(1, 50),
+            st.none() | st.tuples(st.integers(0, 3000), st.integers(0, 9000)),
+            st.integers(0, 7),
+        ),
+        min_size=1,
+        max_size=60,
+    ),
+    st.integers(0, 40_000),
+    st.integers(1, 8),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_cap_is_exceeded_at_most_by_what_was_under_way_when_it_was_reached(
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[int, int, tuple[int, int] | None, int]],
+    cap: int,
+    concurrency: int,
+) -> None:
+    """Usage reports are anything, ends come in any order, and a log that is read again changes nothing."""
+    path = tmp_path_factory.mktemp("s") / "s.jsonl"
+    spending = Spending(path, Prices(), Budget(tokens=cap))
+    under_way: list[tuple[int, tuple[int, int] | None]] = []
+    at_the_cap: int | None = None
+
+    def end(place: int) -> None:
+        nonlocal at_the_cap
+        number, usage = under_way.pop(place % len(under_way))
+        spending.settle(number, None if usage is None else Usage(*usage))
+        if spending.tokens >= cap and at_the_cap is None:
+            at_the_cap = spending.tokens + sum(sum(usage or (0, 0)) for _, usage in under_way)
+
+    for length, limit, usage, place in steps:
+        while under_way and (len(under_way) >= concurrency or spending.wants_patience):
+            end(place)
+        number = spending.reserve(request("x" * length, limit))
+        if number is None:
+            continue
+        assert at_the_cap is None, "nothing is sent once the cap is reached"
+        assert spending.tokens + length + 80 + limit <= cap, "the worst case that is known fits"
+        under_way.append((number, usage))
+    unknown = sum(1 for _, usage in under_way if usage is None)
+    while under_way:
+        end(0)
+    if at_the_cap is not None and not unknown:
+        assert spending.tokens <= at_the_cap
+    spending.close()
+    again = Spending(path, Prices(), Budget(tokens=cap))
+    assert again.tokens == spending.tokens
+    again.close()
+
+
+@given(st.integers(0, 2000), st.integers(0, 9000), st.integers(0, 60_000), st.integers(1, 16))
+@settings(max_examples=100, deadline=None)
+def test_hidden_thoughts_of_equal_size_break_a_cap_by_the_first_answer_at_most(
+    tmp_path_factory: pytest.TempPathFactory, read: int, written: int, cap: int, concurrency: int
+) -> None:
+    spending = Spending(tmp_path_factory.mktemp("s") / "s.jsonl", Prices(), Budget(tokens=cap))
+    under_way: list[int] = []
+    for _ in range(100):
+        while under_way and (len(under_way) >= concurrency or spending.wants_patience):
+            spending.settle(under_way.pop(0), Usage(read, written))
+        number = spending.reserve(request())
+        if number is not None:
+            under_way.append(number)
+        elif not under_way:
+            break
+        else:
+            spending.settle(under_way.pop(0), Usage(read, written))
+    for number in under_way:
+        spending.settle(number, Usage(read, written))
+    assert spending.tokens <= max(cap, read + written)
+    spending.close()
