@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kpodx.artifacts import load_questions, save_rationales, write_json, write_jsonl
 from kpodx.errors import DataError
@@ -13,8 +16,10 @@ from kpodx.rationales.asking import ask_for_rationales, build_template, extra_pa
 from kpodx.rationales.config import ASKED, RationalesConfig
 from kpodx.rationales.filtering import Candidate, Limits, Origin, Sifted, questions_without, sift
 from kpodx.rationales.recorded import QuestionIndex, RecordKeys, load_recorded
+from kpodx.rationales.thoughts import choose, describe_thoughts
 from kpodx.runtime import PhaseContext
 from kpodx.schema import Question, Split
+from kpodx.text.thoughts import separate_thoughts
 
 REJECTED = "rejected.jsonl"
 REPORT = "report.json"
@@ -37,20 +42,23 @@ def run(context: PhaseContext) -> dict[str, object]:
             f"None of the {len(questions)} questions is in the train split; rationales are written for those only.",
             hint="Check the splits in the dataset table of the recipe.",
         )
-    candidates: Iterable[Candidate] = build_candidates(config, questions)
     source: dict[str, object] = {"teacher": config.teacher}
     asked: dict[str, object] = {}
     if config.teacher in ASKED:
         candidates, source, asked = ask(context, train)
+    else:
+        candidates = list(build_candidates(config, questions))
     name = config.teacher_name or str(source.get("model", config.teacher))
-    outcome = sift(candidates, build_limits(config), name)
-    report = build_report(outcome, questions) | ({"asked": asked} if asked else {})
+    outcome = sift(candidates, replace(build_limits(config), count_tokens=token_counter(context)), name)
+    report = build_report(outcome, questions) | describe_thoughts(candidates, config.thoughts)
+    report |= {"asked": asked} if asked else {}
     write_jsonl(context.output / REJECTED, map(vars, outcome.rejections))
     write_json(context.output / REPORT, report)
     if not outcome.rationales:
         raise _nothing_kept(config, outcome, len(train), context.output / REJECTED)
     save_rationales(context.output, outcome.rationales)
-    write_json(context.output / SOURCE, {"name": name, "licence": config.licence, **source})
+    kept_of_thoughts = {"thoughts": config.thoughts} if "thoughts" in report else {}
+    write_json(context.output / SOURCE, {"name": name, "licence": config.licence, **source, **kept_of_thoughts})
     write_jsonl(context.output / PROVENANCE, build_provenance(outcome))
     missing = report["train_questions_without_rationale"]
     context.progress.note(
@@ -106,7 +114,27 @@ def build_limits(config: RationalesConfig) -> Limits:
         config.min_agreement,
         config.choose == "diverse",
         config.digits == "ascii",
+        max_steps=config.max_steps,
+        max_tokens=config.max_tokens,
     )
+
+
+def token_counter(context: PhaseContext) -> Callable[[str], int]:
+    """Return what counts the student's tokens of a rationale; the tokenizer is read at the first call."""
+
+    @functools.cache
+    def backend() -> Any:
+        from kpodx.modeling.loading import load_tokenizer
+
+        return load_tokenizer(context.recipe.student.model, context.revisions).backend_tokenizer
+
+    def count(text: str) -> int:
+        from kpodx.modeling.token_spans import encode_texts
+
+        [(ids, _)] = encode_texts(backend(), [text])
+        return len(ids)
+
+    return count
 
 
 def build_candidates(config: RationalesConfig, questions: Sequence[Question]) -> Iterator[Candidate]:
@@ -116,13 +144,17 @@ def build_candidates(config: RationalesConfig, questions: Sequence[Question]) ->
             # Questions of other splits keep theirs: they are read by nobody, so they are no rejections either.
             if question.split is Split.TRAIN:
                 for text in question.gold_rationales:
-                    yield Candidate(question, text, is_trusted=config.teacher == "gold")
+                    parts = separate_thoughts(text)
+                    candidate = Candidate(question, parts.explanation, is_trusted=config.teacher == "gold")
+                    yield choose(candidate, parts, config.thoughts)
         return
     index, keys = QuestionIndex(questions), RecordKeys(config.id_key, config.question_key, config.completion_key)
     for path in config.files:
         for record in load_recorded(Path(path), keys):
             label = record.question_id or (record.question or "")[:80]
-            yield Candidate(index.find(record), record.completion, label, origin=Origin(server=Path(path).name))
+            parts = separate_thoughts(record.completion, record.thought)
+            origin = Origin(server=Path(path).name)
+            yield choose(Candidate(index.find(record), parts.explanation, label, origin=origin), parts, config.thoughts)
 
 
 def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, object]:
@@ -172,6 +204,9 @@ def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int, rej
         "length": "The texts reach their limit; raise rationales.sampling.max_tokens.",
         "answer_too_large": "The server's answers are larger than rationales.openai.max_answer_mib.",
         "prompt_too_long": "The prompts do not fit into the teacher's context.",
+        "no_thought": "The teacher gave no thoughts; set rationales.thoughts=drop.",
+        "too_many_steps": "The rationales have more steps than rationales.max_steps.",
+        "too_many_tokens": "The rationales are longer than rationales.max_tokens.",
     }
     return DataError(
         f"None of {len(outcome.rejections)} completions was kept for {num_train} train questions ({where}): {reasons}.",

@@ -14,11 +14,15 @@ from kpodx.schema import Question
 
 @dataclass(frozen=True)
 class RecordedCompletion:
-    """One completion in a file; `question_id` and `question` are None where the record lacks them."""
+    """One completion in a file; `question_id` and `question` are None where the record lacks them.
+
+    `thought` is what the teacher thought, if the record has it in a field of its own.
+    """
 
     completion: str
     question_id: str | None
     question: str | None
+    thought: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,15 +108,31 @@ def _completions(record: Mapping[str, Any], keys: RecordKeys, path: Path, number
             hint="Set rationales.id_key or rationales.question_key.",
         )
     value = record[keys.completion]
-    for text in value if isinstance(value, list) else [value]:
+    thoughts = thoughts_of(record, keys.completion)
+    for row, text in enumerate(value if isinstance(value, list) else [value]):
         if not isinstance(text, str):
             raise DataError(
                 f"{path}, line {number}: expected {keys.completion!r} to hold text, got {type(text).__name__}.",
                 hint="A completion is a text or a list of texts.",
             )
         yield RecordedCompletion(
-            text, None if question_id is None else str(question_id), None if question is None else str(question)
+            text,
+            None if question_id is None else str(question_id),
+            None if question is None else str(question),
+            thoughts[row] if row < len(thoughts) else "",
         )
+
+
+THOUGHT_KEYS = ("thought", "reasoning_content", "reasoning")
+"""Keys of a record that hold the teacher's thought: kpodx's own, and those of OpenAI-compatible servers."""
+
+
+def thoughts_of(record: Mapping[str, Any], completion_key: str) -> list[str]:
+    """Return the thoughts of a record's completions, in order; what is no text counts as none."""
+    values = [record.get(key) for key in THOUGHT_KEYS if key != completion_key]
+    value = next((value for value in values if value), "")
+    items = value if isinstance(value, list) else [value]
+    return [item if isinstance(item, str) else "" for item in items]
 
 
 class QuestionIndex:

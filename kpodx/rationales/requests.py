@@ -95,6 +95,7 @@ class Completion:
         created: when, ISO 8601 in UTC.
         server: where from: an address without secrets, or a file's name.
         seconds: how long it took.
+        thought: what a reasoning model gave in a field of its own; `text` holds thoughts as they were written.
     """
 
     request: Request
@@ -103,6 +104,7 @@ class Completion:
     created: str = ""
     server: str = ""
     seconds: float = 0.0
+    thought: str = ""
 
 
 @dataclass(frozen=True)
