@@ -204,6 +204,7 @@ def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int, rej
         "length": "The texts reach their limit; raise rationales.sampling.max_tokens.",
         "answer_too_large": "The server's answers are larger than rationales.openai.max_answer_mib.",
         "prompt_too_long": "The prompts do not fit into the teacher's context.",
+        "empty": "No text explains its answer; if the teacher's thoughts do, set rationales.thoughts=only.",
         "no_thought": "The teacher gave no thoughts; set rationales.thoughts=drop.",
         "too_many_steps": "The rationales have more steps than rationales.max_steps.",
         "too_many_tokens": "The rationales are longer than rationales.max_tokens.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kpodx.artifacts import hash_json, hash_model
+from kpodx.errors import ModelError
 from kpodx.rationales.chat_templates import check_variables, render_chat
 from kpodx.rationales.config import TransformersConfig
 from kpodx.rationales.prompting import join_messages
@@ -94,7 +95,7 @@ def build_prompt(tokenizer: Any, request: Request, name: str) -> Prompt:
         ModelError: the template cannot format the conversation, or does not read a variable of the settings.
     """
     variables = request.parameters.get(_KWARGS, {})
-    template = str(tokenizer.get_chat_template()) if tokenizer.chat_template else ""
+    template = _template_of(tokenizer, name)
     check_variables(template, variables, name, f"rationales.transformers.{_KWARGS}")
     if not template:
         return Prompt(list(tokenizer(join_messages(request)).input_ids))
@@ -105,6 +106,17 @@ def build_prompt(tokenizer: Any, request: Request, name: str) -> Prompt:
 
     text = render_chat(request.messages, render, name)
     return Prompt(list(tokenizer(text, add_special_tokens=False).input_ids), opened_thought(text))
+
+
+def _template_of(tokenizer: Any, name: str) -> str:
+    """Return the source of the chat template, "" if there is none."""
+    if not tokenizer.chat_template:
+        return ""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        # Several templates, and none of them is the default.
+        raise ModelError(f"{name} has no default chat template: {str(error).splitlines()[0][:200]}") from error
 
 
 def silent_tokens(tokenizer: Any) -> frozenset[int]:
