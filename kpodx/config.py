@@ -38,6 +38,11 @@ class Config(BaseModel):
         """Fields that count for nothing beside the others' values."""
         return frozenset()
 
+    @property
+    def also_uses(self) -> tuple[str, ...]:
+        """Tables of the recipe that decide the result of the phase with these settings, beside those it always uses."""
+        return ()
+
     def deciding_settings(self) -> dict[str, Any]:
         """What decides the result, as plain values: all fields but those outside the fingerprint and the unread ones."""
         left_out = self.outside_fingerprint | self.unread

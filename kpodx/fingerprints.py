@@ -164,7 +164,9 @@ def fingerprint(
         hashes: finds content hashes.
     """
     files: dict[str, str] = {}
-    settings = {key: _described(recipe, key, revisions, hashes, files) for key in (name, *uses)}
+    own = setting(recipe, name)
+    also = own.also_uses if isinstance(own, Config) else ()
+    settings = {key: _described(recipe, key, revisions, hashes, files) for key in (name, *uses, *also)}
     settings[name].pop("seed", None)
     described = {"phase": name, "version": version, "seed": seed, "settings": settings, "upstream": dict(upstream)}
     return hash_json(described), files

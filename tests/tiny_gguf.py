@@ -12,10 +12,12 @@ from tiny_models import llama_tokenizer
 WIDTH, HEADS, LAYERS, HIDDEN = 32, 4, 1, 64
 
 
-def make_tiny_gguf(path: Path, *, chat_template: str | None = None, seed: int = 0) -> Path:
-    """Write a random Llama in float32 with a byte-level tokenizer; return `path`."""
+def make_tiny_gguf(
+    path: Path, *, chat_template: str | None = None, seed: int = 0, special: tuple[str, ...] = ()
+) -> Path:
+    """Write a random Llama in float32 with a byte-level tokenizer and further special tokens; return `path`."""
     tokenizer = llama_tokenizer()
-    tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
+    tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])] + list(special)
     merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
     writer = GGUFWriter(path, "llama")
     writer.add_context_length(256)
@@ -29,8 +31,8 @@ def make_tiny_gguf(path: Path, *, chat_template: str | None = None, seed: int = 
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    special = {"<pad>", "</s>", "<s>"}
-    writer.add_token_types([TokenType.CONTROL if token in special else TokenType.NORMAL for token in tokens])
+    control = {"<pad>", "</s>", "<s>", *special}
+    writer.add_token_types([TokenType.CONTROL if token in control else TokenType.NORMAL for token in tokens])
     writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_bos_token_id(2)
     writer.add_eos_token_id(1)

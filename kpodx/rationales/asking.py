@@ -12,7 +12,7 @@ from kpodx.artifacts import Journal, hash_json
 from kpodx.errors import UsageError
 from kpodx.rationales.access import Access
 from kpodx.rationales.cache import AnswerCache, default_cache
-from kpodx.rationales.config import RationalesConfig
+from kpodx.rationales.config import RationalesConfig, ThoughtChoice
 from kpodx.rationales.filtering import EXCERPT_CHARACTERS, Candidate, Origin
 from kpodx.rationales.openai_api import OpenAITeacher
 from kpodx.rationales.prompting import (
@@ -27,9 +27,11 @@ from kpodx.rationales.prompting import (
 from kpodx.rationales.requests import PAID_REASONS, Completion, Failure, Request
 from kpodx.rationales.spending import Budget, Estimate, Prices, Spending, estimate, in_words
 from kpodx.rationales.teachers import Outlet, Teacher
+from kpodx.rationales.thoughts import choose
 from kpodx.runtime import PhaseContext, Progress
-from kpodx.schema import Question
+from kpodx.schema import AnswerKind, Question
 from kpodx.text.completions import clean_completion
+from kpodx.text.thoughts import Separated, separate_thoughts
 
 FAILURES = "failures.jsonl"
 SPENDING = "spending.jsonl"
@@ -144,10 +146,11 @@ def build_template(config: RationalesConfig) -> Template:
 
 
 def extra_parameters(config: RationalesConfig) -> Mapping[str, Any]:
-    """Parameters beside the sampling's that decide a text."""
-    if config.teacher != "openai" or config.openai is None:
-        return {}
-    return {**config.openai.extra, **({"api": config.openai.api} if config.openai.api != "chat" else {})}
+    """Parameters beside the sampling's that decide a text; none that is empty, so that what was kept before stays valid."""
+    if config.teacher == "openai" and config.openai:
+        return {**config.openai.extra, **({"api": config.openai.api} if config.openai.api != "chat" else {})}
+    local = {"transformers": config.transformers, "gguf": config.gguf}.get(config.teacher)
+    return {"chat_template_kwargs": local.chat_template_kwargs} if local and local.chat_template_kwargs else {}
 
 
 def ask_for_rationales(
@@ -163,27 +166,53 @@ def ask_for_rationales(
     outcomes = desk.ask(requests, f"Asking {desk.teacher.label}")
     by_id = {question.id: question for question in questions}
     follow_ups = {
-        request.key: answer_request(request, done.text, by_id[request.question_id].answer_kind, config.sampling, extra)
+        request.key: asked
         for request in requests
-        if (done := outcomes.completions.get(request.key)) and needs_answer(done.text, config.prompt.answer_extraction)
+        if (done := outcomes.completions.get(request.key))
+        and (asked := follow_up_of(request, done, by_id[request.question_id].answer_kind, config))
     }
     if follow_ups:
         outcomes.add(desk.ask(follow_ups.values(), f"Asking {desk.teacher.label} for answers"))
-    candidates = [_candidate(request, by_id, outcomes, follow_ups.get(request.key)) for request in requests]
+    candidates = [
+        _candidate(request, by_id[request.question_id], outcomes, follow_ups.get(request.key), config.thoughts)
+        for request in requests
+    ]
     return candidates, outcomes
 
 
+def parts_of(done: Completion) -> Separated:
+    """A completion's thought and explanation."""
+    return separate_thoughts(done.text, done.thought)
+
+
+def follow_up_of(request: Request, done: Completion, kind: AnswerKind, config: RationalesConfig) -> Request | None:
+    """Return the second question, or None if none is needed.
+
+    A thought never goes back to the teacher: the question holds the explanation alone, and without one it is not asked.
+    """
+    parts = parts_of(done)
+    if parts.is_unclosed or not parts.explanation.strip():
+        return None
+    if not needs_answer(parts.explanation, config.prompt.answer_extraction):
+        return None
+    return answer_request(request, parts.explanation, kind, config.sampling, extra_parameters(config))
+
+
 def _candidate(
-    request: Request, by_id: Mapping[str, Question], outcomes: Outcomes, follow_up: Request | None
+    request: Request, question: Question, outcomes: Outcomes, follow_up: Request | None, thoughts: ThoughtChoice
 ) -> Candidate:
-    question = by_id[request.question_id]
     failure = outcomes.failures.get(request.key) or (follow_up and outcomes.failures.get(follow_up.key))
     if failure:
         return Candidate(question, failure.text, failure=failure.reason, origin=Origin(request.key, request.sample))
     done = outcomes.completions[request.key]
-    text = with_answer(done.text, outcomes.completions[follow_up.key].text) if follow_up else done.text
+    parts, text = parts_of(done), parts_of(done).explanation
     origin = Origin(request.key, request.sample, done.created, done.server, done.adapted)
-    return Candidate(question, text, origin=origin)
+    if follow_up:
+        reply = parts_of(outcomes.completions[follow_up.key])
+        if reply.is_unclosed:
+            return Candidate(question, reply.thought, failure="length", origin=origin)
+        text = with_answer(text, reply.explanation)
+    return choose(Candidate(question, text, origin=origin), parts, thoughts)
 
 
 def export_completions(cache: AnswerCache, model: str | None, template: str | None) -> Iterator[dict[str, Any]]:
@@ -192,12 +221,20 @@ def export_completions(cache: AnswerCache, model: str | None, template: str | No
     for record in cache.export(model):
         if record["template"].endswith(ANSWER_TEMPLATE):
             *first, reasoning, _cue = (message["content"] for message in record["messages"])
-            answers[hash_json([record["model"], first]), reasoning] = record["completion"]
+            reply = separate_thoughts(record["completion"], record.get("thought", ""))
+            answers[hash_json([record["model"], first]), reasoning] = reply.explanation
     for record in cache.export(model, template):
         if not record["template"].endswith(ANSWER_TEMPLATE):
             first = [message["content"] for message in record["messages"]]
-            answer = answers.get((hash_json([record["model"], first]), clean_completion(record["completion"])))
-            yield record if answer is None else {**record, "completion": with_answer(record["completion"], answer)}
+            parts = separate_thoughts(record["completion"], record.get("thought", ""))
+            answer = answers.get((hash_json([record["model"], first]), clean_completion(parts.explanation)))
+            yield record if answer is None else {**record, **_with_answer(parts, answer)}
+
+
+def _with_answer(parts: Separated, answer: str) -> dict[str, str]:
+    """Return the fields of an exported record whose answer was asked for alone; a thought gets its own."""
+    thought = {"thought": parts.thought} if parts.thought else {}
+    return {"completion": with_answer(parts.explanation, answer), **thought}
 
 
 def cache_path(config: RationalesConfig, environment: Mapping[str, str]) -> Path:
@@ -277,11 +314,10 @@ def estimate_cost(
         with AnswerCache(path) as cache:
             found = cache.find(unique.values())
             # What is kept of the first answers tells which second questions follow.
-            second = [
-                answer_request(done.request, done.text, kinds[done.request.question_id], config.sampling, extra)
-                for done in found.values()
-                if needs_answer(done.text, extraction)
-            ]
+            asked = (
+                follow_up_of(done.request, done, kinds[done.request.question_id], config) for done in found.values()
+            )
+            second = [request for request in asked if request]
             unique |= {request.key: request for request in second}
             found |= cache.find(second)
             failed = {} if config.ask_failures_again else cache.find_failures(unique.values())

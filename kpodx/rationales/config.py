@@ -7,13 +7,14 @@ import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from kpodx.config import UNSHOWN, Config, FilePath
 
 TeacherKind = Literal["recorded", "gold", "embedded", "openai", "transformers", "gguf"]
 FilterKind = Literal["none", "correct", "agreement"]
 TemplateName = Literal["zero-shot-cot", "few-shot-cot", "instruction"]
+ThoughtChoice = Literal["drop", "keep", "only"]
 
 ASKED = ("openai", "transformers", "gguf")
 """Teachers that are asked; the others' texts lie there already."""
@@ -26,6 +27,16 @@ _RESERVED = frozenset(
     }
 )  # fmt: skip
 """Parameters that `extra` may not set: they would change what a request is, or what it can cost."""
+
+_TEMPLATE_RESERVED = frozenset(
+    {
+        "messages", "conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tools", "documents",
+        "tool_choice", "functions", "function_call", "tokenize", "padding", "truncation", "max_length", "return_tensors",
+        "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "bos_token", "eos_token", "raise_exception",
+        "strftime_now",
+    }
+)  # fmt: skip
+"""Names in a chat template that kpodx and the libraries fill themselves."""
 
 
 def is_address(url: str) -> bool:
@@ -45,6 +56,24 @@ def is_address(url: str) -> bool:
 def _one_or_many(value: object) -> object:
     """A single path or address stands for a list of one."""
     return (value,) if isinstance(value, str) else value
+
+
+def _check_template_kwargs(value: dict[str, Any]) -> dict[str, Any]:
+    """Return variables for a chat template, after a check of their names and values."""
+    for name in value:
+        if not name.isidentifier():
+            raise ValueError(f"{name!r} is not a name that a chat template can read")
+        if name in _TEMPLATE_RESERVED:
+            raise ValueError(f"{name!r} is not free: kpodx sets it, or the library that formats the chat")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError("expected plain values, got one that JSON does not have, such as a date or nan") from None
+    return value
+
+
+TemplateKwargs = Annotated[dict[str, Any], AfterValidator(_check_template_kwargs)]
+"""The type of a table of variables for a chat template."""
 
 
 class PromptConfig(Config):
@@ -203,6 +232,13 @@ class TransformersConfig(Config):
     """Number format; auto is bfloat16 on a GPU that has it and float32 elsewhere."""
     batch_size: int = Field(default=16, ge=1)
     """Completions written at a time."""
+    chat_template_kwargs: TemplateKwargs = Field(default_factory=dict)
+    """Variables for the model's chat template, such as enable_thinking=false."""
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Fields that count for nothing: an empty table changes no prompt."""
+        return frozenset() if self.chat_template_kwargs else frozenset({"chat_template_kwargs"})
 
 
 class GgufConfig(Config):
@@ -218,6 +254,13 @@ class GgufConfig(Config):
     """Layers computed on a GPU, where llama-cpp-python was built for one; -1 takes all."""
     num_threads: int | None = Field(default=None, ge=1)
     """CPU threads; None takes half of the machine's."""
+    chat_template_kwargs: TemplateKwargs = Field(default_factory=dict)
+    """Variables for the chat template in the file, such as enable_thinking=false."""
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Fields that count for nothing: an empty table changes no prompt."""
+        return frozenset() if self.chat_template_kwargs else frozenset({"chat_template_kwargs"})
 
 
 class CostConfig(Config):
@@ -269,10 +312,17 @@ class RationalesConfig(Config):
     """Most rationales kept of one question; 1 keeps one, None keeps all."""
     choose: Literal["first", "diverse"] = "first"
     """Which are kept where there are more than max_per_question: the first, or those whose words differ most."""
+    thoughts: ThoughtChoice = "drop"
+    """What becomes of a reasoning model's thought: drop (the explanation after it is the rationale), only (the thought is the
+    rationale) or keep (both, in order); the answer is read from the explanation, if there is one."""
     min_characters: int = Field(default=1, ge=1)
     """Shortest reasoning kept, in characters."""
     max_characters: int | None = Field(default=None, ge=1)
     """Longest reasoning kept, in characters; None sets no limit."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Longest reasoning kept, in steps; None sets no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Longest reasoning kept, in tokens of the student; None sets no limit, and reads no tokenizer."""
     digits: Literal["any", "ascii"] = "any"
     """Which digits a rationale may hold: any, or ascii (0 to 9, no other script's)."""
     cache: FilePath | None = None
@@ -297,6 +347,11 @@ class RationalesConfig(Config):
         """Tables that this teacher does not read: they may stay in a recipe and count for nothing."""
         tables = {name for name in ASKED if name != self.teacher}
         return frozenset(tables if self.teacher in ASKED else tables | {"prompt", "sampling"})
+
+    @property
+    def also_uses(self) -> tuple[str, ...]:
+        """Tables of the recipe that decide the result too: the student's tokenizer counts the tokens of a limit."""
+        return () if self.max_tokens is None else ("student",)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kpodx.rationales.config import FilterKind
@@ -14,10 +14,12 @@ from kpodx.rationales.selection import commonest_answer, most_diverse
 from kpodx.schema import Question, Rationale, Split
 from kpodx.text.answers import answers_equal, extract_answer
 from kpodx.text.completions import clean_completion, remove_calculator_marks, split_and_count
+from kpodx.text.steps import count_steps
 
 Reason = (
     FailureReason
     | Literal[
+        "no_thought",
         "no_question",
         "not_train",
         "empty",
@@ -27,6 +29,8 @@ Reason = (
         "foreign_digits",
         "too_short",
         "too_long",
+        "too_many_steps",
+        "too_many_tokens",
         "duplicate",
         "over_limit",
     ]
@@ -44,6 +48,8 @@ class Origin:
         created: when, ISO 8601 in UTC; empty where nobody knows.
         server: which server wrote it, or which file it lay in.
         adapted: which parameters the server wanted otherwise than they were asked for, empty for none.
+        thought_characters: how long the teacher's thought was.
+        dropped_characters: how much of what it wrote was left out by `rationales.thoughts`.
     """
 
     request: str = ""
@@ -51,6 +57,8 @@ class Origin:
     created: str = ""
     server: str = ""
     adapted: str = ""
+    thought_characters: int = 0
+    dropped_characters: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,14 +72,18 @@ class Candidate:
         is_trusted: marks human reasoning: without an answer sentence of its own it is taken as right.
         failure: why the teacher gave no text, None where it did.
         origin: where it came from.
+        thought: the thought that goes into the rationale, before the completion; empty if none does.
+        is_thought_alone: whether the rationale is the thought alone; the answer is read from the completion all the same.
     """
 
     question: Question | None
     completion: str
     label: str = ""
     is_trusted: bool = False
-    failure: FailureReason | None = None
+    failure: FailureReason | Literal["no_thought"] | None = None
     origin: Origin = Origin()
+    thought: str = ""
+    is_thought_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,9 @@ class Limits:
         min_agreement: least share of a question's samples for the commonest answer.
         diverse: whether those that differ most are kept where there are too many, instead of the first.
         ascii_digits: whether digits of other scripts are refused.
+        max_steps: most steps of the reasoning, None for any number.
+        max_tokens: most tokens of the reasoning, as `count_tokens` counts them; None for any number.
+        count_tokens: called only if there is such a limit.
     """
 
     filter: FilterKind = "correct"
@@ -105,6 +120,9 @@ class Limits:
     min_agreement: float = 0.5
     diverse: bool = False
     ascii_digits: bool = False
+    max_steps: int | None = None
+    max_tokens: int | None = None
+    count_tokens: Callable[[str], int] = len
 
 
 @dataclass
@@ -188,7 +206,21 @@ def _read(candidate: Candidate) -> Reading | None:
     question = candidate.question
     if question is None or question.split is not Split.TRAIN or candidate.failure:
         return None
-    return read_candidate(candidate, question)
+    return with_thought(read_candidate(candidate, question), candidate)
+
+
+def with_thought(reading: Reading, candidate: Candidate) -> Reading:
+    """Return the reading with the candidate's thought before its reasoning, or in place of it.
+
+    The thought is no completion: a line in it that looks like a new question is its own, so nothing is cut there.
+    """
+    if not candidate.thought:
+        return reading
+    thought, _, num_steps = split_and_count(remove_calculator_marks(candidate.thought))
+    if candidate.is_thought_alone or not reading.text:
+        return replace(reading, text=thought, num_steps=num_steps)
+    text = f"{thought}\n{reading.text}".strip()
+    return replace(reading, text=text, num_steps=count_steps(text))
 
 
 def _agreed_answers(
@@ -247,7 +279,13 @@ def _reason_of_text(reading: Reading, limits: Limits) -> Reason | None:
         return "foreign_digits"
     if length < limits.min_characters:
         return "too_short"
-    return "too_long" if limits.max_characters is not None and length > limits.max_characters else None
+    if limits.max_characters is not None and length > limits.max_characters:
+        return "too_long"
+    if limits.max_steps is not None and reading.num_steps > limits.max_steps:
+        return "too_many_steps"
+    # Counted last: it is the slowest.
+    is_long = limits.max_tokens is not None and limits.count_tokens(reading.text) > limits.max_tokens
+    return "too_many_tokens" if is_long else None
 
 
 def _surplus(

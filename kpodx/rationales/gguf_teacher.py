@@ -11,13 +11,16 @@ from typing import Any
 
 from kpodx.artifacts import hash_path
 from kpodx.errors import MissingDependencyError, ModelError
+from kpodx.rationales.chat_templates import check_variables
 from kpodx.rationales.config import GgufConfig
+from kpodx.rationales.gguf_chat import Chat, TokenPieces
 from kpodx.rationales.prompting import join_messages
 from kpodx.rationales.requests import Completion, Failure, Request, Usage, judge_text
 from kpodx.rationales.teachers import Outlet, timestamp
 from kpodx.runtime import Progress, derive_seed
 
 _MAGIC = b"GGUF"
+_KWARGS = "chat_template_kwargs"
 
 
 class GgufTeacher:
@@ -45,21 +48,36 @@ class GgufTeacher:
 
     def ask(self, requests: Sequence[Request], outlet: Outlet, progress: Progress, description: str) -> None:
         """Load the file, and write one completion after the other; those with a common beginning come together."""
+        variables, name = self._config.chat_template_kwargs, self._path.name
+        model = self._load()
+        try:
+            model.detokenize = TokenPieces(model)
+            template = model.metadata.get("tokenizer.chat_template", "")
+            check_variables(template, variables, name, f"rationales.gguf.{_KWARGS}")
+            chat = Chat(model, template, variables, name) if template else None
+            for request in progress.track(requests, total=len(requests), description=description):
+                outlet.deliver(answer(model, request, name, chat))
+        finally:
+            model.close()
+
+    def _load(self) -> Any:
+        import jinja2
         import llama_cpp
 
         config = self._config
-        model = llama_cpp.Llama(
-            str(self._path),
-            n_ctx=config.context_tokens,
-            n_threads=config.num_threads,
-            n_gpu_layers=config.gpu_layers,
-            verbose=False,
-        )
         try:
-            for request in progress.track(requests, total=len(requests), description=description):
-                outlet.deliver(answer(model, request, self._path.name))
-        finally:
-            model.close()
+            return llama_cpp.Llama(
+                str(self._path),
+                n_ctx=config.context_tokens,
+                n_threads=config.num_threads,
+                n_gpu_layers=config.gpu_layers,
+                verbose=False,
+            )
+        except jinja2.TemplateError as error:
+            raise ModelError(
+                f"The chat template in {self._path.name} cannot be read: {error}",
+                hint="Take a file with a sound template, or ask the model through llama-server and teacher 'openai'.",
+            ) from error
 
 
 def check_file(path: Path) -> None:
@@ -103,14 +121,14 @@ def _be_quiet() -> Any:
     return drop
 
 
-def answer(model: Any, request: Request, name: str) -> Completion | Failure:
+def answer(model: Any, request: Request, name: str, chat: Chat | None) -> Completion | Failure:
     """One completion."""
-    parameters = dict(request.parameters)
+    parameters = {key: value for key, value in request.parameters.items() if key != _KWARGS}
     # Without a seed of its own each sample still draws another text, and the same one each time.
     seed = parameters.pop("seed", derive_seed(request.key))
     begun = time.monotonic()
     try:
-        if model.metadata.get("tokenizer.chat_template"):
+        if chat:
             conversation = [{"role": message.role, "content": message.content} for message in request.messages]
             document = model.create_chat_completion(messages=conversation, seed=seed, **parameters)
         else:
@@ -120,9 +138,11 @@ def answer(model: Any, request: Request, name: str) -> Completion | Failure:
             return Failure(request, "prompt_too_long")
         raise ModelError(f"{name}: {error}") from error
     choice, usage = document["choices"][0], document["usage"]
-    text = choice["message"]["content"] if "message" in choice else choice["text"]
+    text = (choice["message"]["content"] if "message" in choice else choice["text"]) or ""
     tokens = Usage(usage["prompt_tokens"], usage["completion_tokens"])
-    reason = judge_text(text or "", choice["finish_reason"], None)
+    reason = judge_text(text, choice["finish_reason"], None)
+    # With the mark that stood in the prompt, a thought without an end is seen to be one.
+    whole = (chat.opening if chat else "") + text
     if reason:
-        return Failure(request, reason, text or "", tokens)
-    return Completion(request, text, tokens, timestamp(), name, round(time.monotonic() - begun, 3))
+        return Failure(request, reason, whole, tokens)
+    return Completion(request, whole, tokens, timestamp(), name, round(time.monotonic() - begun, 3))

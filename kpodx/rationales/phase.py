@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kpodx.artifacts import load_questions, save_rationales, write_json, write_jsonl
 from kpodx.errors import DataError
@@ -14,8 +17,10 @@ from kpodx.rationales.config import ASKED, RationalesConfig
 from kpodx.rationales.filtering import Candidate, Limits, Origin, Sifted, questions_without, sift
 from kpodx.rationales.prompting import rationale_requests
 from kpodx.rationales.recorded import QuestionIndex, RecordKeys, load_recordings
+from kpodx.rationales.thoughts import choose, describe_thoughts
 from kpodx.runtime import PhaseContext
 from kpodx.schema import Question, Split
+from kpodx.text.thoughts import separate_thoughts
 
 REJECTED = "rejected.jsonl"
 REPORT = "report.json"
@@ -38,20 +43,23 @@ def run(context: PhaseContext) -> dict[str, object]:
             f"None of the {len(questions)} questions is in the train split; rationales are written for those only.",
             hint="Check the splits in the dataset table of the recipe.",
         )
-    candidates: Iterable[Candidate] = build_candidates(config, questions)
     source: dict[str, object] = {"teacher": config.teacher}
     asked: dict[str, object] = {}
     if config.teacher in ASKED:
         candidates, source, asked = ask(context, train)
+    else:
+        candidates = list(build_candidates(config, questions))
     name = config.teacher_name or str(source.get("model", config.teacher))
-    outcome = sift(candidates, build_limits(config), name)
-    report = build_report(outcome, questions) | ({"asked": asked} if asked else {})
+    outcome = sift(candidates, replace(build_limits(config), count_tokens=token_counter(context)), name)
+    report = build_report(outcome, questions) | describe_thoughts(candidates, config.thoughts)
+    report |= {"asked": asked} if asked else {}
     write_jsonl(context.output / REJECTED, map(vars, outcome.rejections))
     write_json(context.output / REPORT, report)
     if not outcome.rationales:
         raise _nothing_kept(config, outcome, len(train), context.output / REJECTED)
     save_rationales(context.output, outcome.rationales)
-    write_json(context.output / SOURCE, {"name": name, "licence": config.licence, **source})
+    kept_of_thoughts = {"thoughts": config.thoughts} if "thoughts" in report else {}
+    write_json(context.output / SOURCE, {"name": name, "licence": config.licence, **source, **kept_of_thoughts})
     write_jsonl(context.output / PROVENANCE, build_provenance(outcome))
     missing = report["train_questions_without_rationale"]
     context.progress.note(
@@ -109,7 +117,27 @@ def build_limits(config: RationalesConfig) -> Limits:
         config.min_agreement,
         config.choose == "diverse",
         config.digits == "ascii",
+        max_steps=config.max_steps,
+        max_tokens=config.max_tokens,
     )
+
+
+def token_counter(context: PhaseContext) -> Callable[[str], int]:
+    """Return what counts the student's tokens of a rationale; the tokenizer is read at the first call."""
+
+    @functools.cache
+    def backend() -> Any:
+        from kpodx.modeling.loading import load_tokenizer
+
+        return load_tokenizer(context.recipe.student.model, context.revisions).backend_tokenizer
+
+    def count(text: str) -> int:
+        from kpodx.modeling.token_spans import encode_texts
+
+        [(ids, _)] = encode_texts(backend(), [text])
+        return len(ids)
+
+    return count
 
 
 def build_candidates(config: RationalesConfig, questions: Sequence[Question]) -> Iterator[Candidate]:
@@ -119,14 +147,20 @@ def build_candidates(config: RationalesConfig, questions: Sequence[Question]) ->
             # Questions of other splits keep theirs: they are read by nobody, so they are no rejections either.
             if question.split is Split.TRAIN:
                 for text in question.gold_rationales:
-                    yield Candidate(question, text, is_trusted=config.teacher == "gold")
+                    parts = separate_thoughts(text)
+                    candidate = Candidate(question, parts.explanation, is_trusted=config.teacher == "gold")
+                    yield choose(candidate, parts, config.thoughts)
         return
     keys = RecordKeys(config.id_key, config.question_key, config.completion_key)
     recording = load_recordings(map(Path, config.files), keys)
     index = QuestionIndex(questions, recording.asked, request_keys(config, questions))
     for path, record in recording.completions:
+        parts = separate_thoughts(record.completion, record.thought)
         origin = Origin(server=path.name)
-        yield Candidate(index.find(record), record.completion, record.label, failure=record.failure, origin=origin)
+        candidate = Candidate(
+            index.find(record), parts.explanation, record.label, failure=record.failure, origin=origin
+        )
+        yield choose(candidate, parts, config.thoughts)
 
 
 def request_keys(config: RationalesConfig, questions: Sequence[Question]) -> dict[str, str]:
@@ -193,6 +227,10 @@ def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int, rej
         "prompt_too_long": "The prompts and rationales.sampling.max_tokens do not fit into the teacher's context.",
         "no_text": "The teacher wrote no text; if it only thinks, raise rationales.sampling.max_tokens. See failures.jsonl.",
         "server_error": "The server failed each time; see failures.jsonl.",
+        "empty": "No text explains its answer; if the teacher's thoughts do, set rationales.thoughts=only.",
+        "no_thought": "The teacher gave no thoughts; set rationales.thoughts=drop.",
+        "too_many_steps": "The rationales have more steps than rationales.max_steps.",
+        "too_many_tokens": "The rationales are longer than rationales.max_tokens.",
     }
     return DataError(
         f"None of {len(outcome.rejections)} completions was kept for {num_train} train questions ({where}): {reasons}.",

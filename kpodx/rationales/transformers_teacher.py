@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from kpodx.artifacts import hash_json, hash_model
+from kpodx.errors import ModelError
+from kpodx.rationales.chat_templates import check_variables, render_chat
 from kpodx.rationales.config import TransformersConfig
 from kpodx.rationales.prompting import join_messages
 from kpodx.rationales.requests import Completion, Failure, Request, Usage, judge_text
 from kpodx.rationales.teachers import Outlet, timestamp
 from kpodx.runtime import Progress, derive_seed, resolve_device, resolve_dtype, seed_everything
+from kpodx.text.thought_marks import marks_among
+from kpodx.text.thoughts import opened_thought
+
+_KWARGS = "chat_template_kwargs"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids of a conversation, and the mark at its end that has opened a thought; empty if none has."""
+
+    ids: list[int]
+    opening: str = ""
 
 
 class TransformersTeacher:
@@ -40,63 +55,100 @@ class TransformersTeacher:
 
         model, tokenizer = load_with_tokenizer(self._config.model, self._revisions, dtype=self._dtype)
         model.to(self._device).eval()
-        prompts = {request.key: encode_prompt(tokenizer, request) for request in requests}
+        prompts = {request.key: build_prompt(tokenizer, request, self.label) for request in requests}
         batches = list(self._batches(requests, prompts))
+        silent = silent_tokens(tokenizer)
         for batch in progress.track(batches, total=len(batches), description=description):
             begun = time.monotonic()
             fitting, too_long = _fitting(batch, prompts, model)
             for request in too_long:
                 outlet.deliver(Failure(request, "prompt_too_long"))
             if fitting:
-                written = write(model, tokenizer, fitting, [prompts[request.key] for request in fitting])
+                written = write(model, tokenizer, fitting, [prompts[request.key].ids for request in fitting], silent)
                 seconds = round((time.monotonic() - begun) / len(fitting), 3)
                 for request, (text, finish_reason, usage) in zip(fitting, written, strict=True):
                     reason = judge_text(text, finish_reason, None)
+                    # With the mark that stood in the prompt, a thought without an end is seen to be one.
+                    whole = prompts[request.key].opening + text
                     if reason:
-                        outlet.deliver(Failure(request, reason, text, usage))
+                        outlet.deliver(Failure(request, reason, whole, usage))
                     else:
-                        outlet.deliver(Completion(request, text, usage, timestamp(), "transformers", seconds))
+                        outlet.deliver(Completion(request, whole, usage, timestamp(), "transformers", seconds))
 
-    def _batches(self, requests: Sequence[Request], prompts: Mapping[str, list[int]]) -> Iterator[list[Request]]:
+    def _batches(self, requests: Sequence[Request], prompts: Mapping[str, Prompt]) -> Iterator[list[Request]]:
         """Requests of equal parameters, of similar length."""
 
         def kind(request: Request) -> str:
             return hash_json({name: value for name, value in request.parameters.items() if name != "seed"})
 
-        ordered = sorted(requests, key=lambda request: (kind(request), -len(prompts[request.key]), request.key))
+        ordered = sorted(requests, key=lambda request: (kind(request), -len(prompts[request.key].ids), request.key))
         for _, alike in groupby(ordered, key=kind):
             some = list(alike)
             for start in range(0, len(some), self._config.batch_size):
                 yield some[start : start + self._config.batch_size]
 
 
-def encode_prompt(tokenizer: Any, request: Request) -> list[int]:
-    """Token ids of the conversation: through the chat template where the tokenizer has one, else as plain text."""
-    if tokenizer.chat_template:
-        conversation = [{"role": message.role, "content": message.content} for message in request.messages]
-        text = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
-        return list(tokenizer(text, add_special_tokens=False).input_ids)
-    return list(tokenizer(join_messages(request)).input_ids)
+def build_prompt(tokenizer: Any, request: Request, name: str) -> Prompt:
+    """Return the conversation in tokens: through the chat template if the tokenizer has one, else as plain text.
+
+    Raises:
+        ModelError: the template cannot format the conversation, or does not read a variable of the settings.
+    """
+    variables = request.parameters.get(_KWARGS, {})
+    template = _template_of(tokenizer, name)
+    check_variables(template, variables, name, f"rationales.transformers.{_KWARGS}")
+    if not template:
+        return Prompt(list(tokenizer(join_messages(request)).input_ids))
+
+    def render(conversation: list[dict[str, str]]) -> str:
+        formatted = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False, **variables)
+        return str(formatted)
+
+    text = render_chat(request.messages, render, name)
+    return Prompt(list(tokenizer(text, add_special_tokens=False).input_ids), opened_thought(text))
+
+
+def _template_of(tokenizer: Any, name: str) -> str:
+    """Return the source of the chat template, "" if there is none."""
+    if not tokenizer.chat_template:
+        return ""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        # Several templates, and none of them is the default.
+        raise ModelError(f"{name} has no default chat template: {str(error).splitlines()[0][:200]}") from error
+
+
+def silent_tokens(tokenizer: Any) -> frozenset[int]:
+    """Return the ids of special tokens that are no part of a text: all but the marks of thoughts.
+
+    gpt-oss, Magistral and Command A mark their thoughts with special tokens; without these nobody could separate them.
+    """
+    added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special = added | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    marks = marks_among(special.values())
+    return frozenset(number for number, text in special.items() if text not in marks)
 
 
 def _fitting(
-    batch: Sequence[Request], prompts: Mapping[str, list[int]], model: Any
+    batch: Sequence[Request], prompts: Mapping[str, Prompt], model: Any
 ) -> tuple[list[Request], list[Request]]:
     """Requests that fit into the model's positions, and those that do not."""
     config = model.config
     positions = None if config.is_encoder_decoder else getattr(config, "max_position_embeddings", None)
     if positions is None:
         return list(batch), []
-    fitting = [request for request in batch if len(prompts[request.key]) + request.max_tokens <= positions]
+    fitting = [request for request in batch if len(prompts[request.key].ids) + request.max_tokens <= positions]
     return fitting, [request for request in batch if request not in fitting]
 
 
 def write(
-    model: Any, tokenizer: Any, requests: Sequence[Request], prompts: Sequence[Sequence[int]]
+    model: Any, tokenizer: Any, requests: Sequence[Request], prompts: Sequence[Sequence[int]], silent: Collection[int]
 ) -> list[tuple[str, str, Usage]]:
     """(text, finish reason, tokens) of one batch; all requests have equal parameters but for the seed.
 
-    Drawn texts depend on the batch's own seed, which comes from its requests: the same batch gives the same texts.
+    Drawn texts depend on the batch's own seed, which comes from its requests: the same batch gives the same texts. Tokens
+    in `silent` are left out of the text.
     """
     import torch
 
@@ -127,7 +179,7 @@ def write(
         new = ids.tolist()
         stop = next((place for place, token in enumerate(new) if token in ends), None)
         kept = new[: len(new) if stop is None else stop]
-        text = tokenizer.decode(kept, skip_special_tokens=True)
+        text = tokenizer.decode([token for token in kept if token not in silent], skip_special_tokens=False)
         cut = min((place for place in map(text.find, stops) if place >= 0), default=None)
         reason = "length" if stop is None and cut is None else "stop"
         num_written = len(kept) + (stop is not None)

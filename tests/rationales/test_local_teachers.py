@@ -13,7 +13,7 @@ from kpodx.errors import ConfigError, ModelError
 from kpodx.rationales.config import GgufConfig, RationalesConfig, TransformersConfig
 from kpodx.rationales.requests import Completion, Failure, Message, Request
 from kpodx.rationales.teachers import Outlet
-from kpodx.rationales.transformers_teacher import TransformersTeacher, encode_prompt
+from kpodx.rationales.transformers_teacher import TransformersTeacher, build_prompt
 from kpodx.runtime import SilentProgress
 
 TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -75,11 +75,11 @@ def test_drawing_is_repeatable_and_samples_differ(tiny_llama: Path) -> None:
 
 def test_the_chat_template_is_used_where_there_is_one(tiny_llama: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
-    plain = encode_prompt(tokenizer, request(0))
+    plain = build_prompt(tokenizer, request(0), "tiny").ids
     assert plain == tokenizer("What is 0 plus 0? ").input_ids
     tokenizer.chat_template = TEMPLATE
     wanted = tokenizer("<user>What is 0 plus 0? <assistant>", add_special_tokens=False).input_ids
-    assert encode_prompt(tokenizer, request(0)) == wanted
+    assert build_prompt(tokenizer, request(0), "tiny").ids == wanted
 
 
 def test_a_prompt_longer_than_the_model_is_its_own_failure(tiny_llama: Path) -> None:
