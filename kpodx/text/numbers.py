@@ -10,6 +10,8 @@ from kpodx.text.expressions import Token, evaluate
 from kpodx.text.lexemes import CURRENCIES, UNREADABLE, Lexeme, read_lexemes
 
 _OPERATORS = "+-*/^="
+ROOT = "√"
+"""The sign of a root; a sum that holds one has no value here."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class _Run:
         for index in range(at, at + 6):
             if self.kind(index) == "number":
                 return True
-            if self.kind(index) not in ("(", "+", "-", *CURRENCIES):
+            if self.kind(index) not in ("(", "+", "-", ROOT, *CURRENCIES):
                 return False
         return False
 
@@ -120,7 +122,7 @@ class _Run:
                 self.from_words &= self.lexemes[self.at].from_words
                 self.take(self.lexemes[self.at].token)
                 return True
-            if kind in ("(", "+", "-") and self.begins_operand(self.at + 1):
+            if kind in ("(", "+", "-", ROOT) and self.begins_operand(self.at + 1):
                 self.depth += kind == "("
                 self.take(Token(kind))
             elif kind and kind in CURRENCIES:
@@ -137,6 +139,11 @@ class _Run:
                 self.take(Token(kind))
             elif kind and kind in _OPERATORS:
                 return self.binary(kind)
+            elif kind == ROOT:
+                # "2√3": the root is a factor, though no operator says so.
+                return self.begins_operand(self.at)
+            elif kind == "word" and self.lexemes[self.at].text.startswith("π"):
+                self.take(UNREADABLE)
             elif kind and kind in CURRENCIES and not self.begins_operand(self.at + 1):
                 self.take()
             elif kind == "word" and (at := self.skip_words()) is not None:
