@@ -113,7 +113,8 @@ def _as_announced(answer: str | None) -> AnswerReading:
 def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
     """Return the answer of a cleaned text."""
     for segment in _announced(text):
-        if kind is not AnswerKind.YES_NO and _NEGATED.match(segment):
+        is_negated = kind is not AnswerKind.YES_NO and _NEGATED.match(segment) is not None
+        if is_negated and not load_cues().refusal.match(segment.lstrip()):
             continue
         found, answer = _read(segment, kind, choices, unit)
         if not found and load_cues().comment.match(segment):
@@ -212,12 +213,18 @@ def _read(segment: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUni
         return (True, plain[1]) if plain else _number_after_marker(segment, unit)
     sentence = next((step for step in split_sentences(segment.lstrip()) if any(map(str.isalnum, step))), "")
     if kind is AnswerKind.CHOICE:
-        chosen = read_choice(sentence, choices)
+        chosen = None if _is_refusal(sentence, choices) else read_choice(sentence, choices)
         return chosen is not None, chosen
     if kind is AnswerKind.YES_NO:
         return _read_yes_or_no(sentence)
-    answer = " ".join(sentence.split()).strip(" \"'“”‘’*_`.!,;:。，；：！")
+    answer = " ".join(sentence.split()).strip(" \"'“”„«»‘’*_`.!,;:。，；：！")
     return bool(answer), None if load_cues().refusal.match(answer) else answer or None
+
+
+def _is_refusal(sentence: str, choices: Sequence[str]) -> bool:
+    """Return whether `sentence` begins by saying that there is no answer, in words that are not an option's."""
+    refusal = load_cues().refusal
+    return refusal.match(sentence.lstrip(" \n([*")) is not None and not any(map(refusal.search, choices))
 
 
 def _number_after_marker(segment: str, unit: AskedUnit | None = None) -> tuple[bool, str | None]:
@@ -258,16 +265,16 @@ def _unannounced(text: str, kind: AnswerKind, choices: Sequence[str], unit: Aske
         answer, is_clear = _concluding_yes_or_no(text)
     else:
         return UNREAD
-    is_stated = is_clear and (_is_concluded(sentences) or _is_answer_alone(text) or is_option_alone(text, choices))
+    is_stated = is_clear and (_is_concluded(sentences) or _is_alone(text, choices))
     if answer is None or not (is_stated or _is_english(text)):
         return UNREAD
     return AnswerReading(answer, "stated" if is_clear else "guessed")
 
 
 def _is_concluded(sentences: Sequence[str]) -> bool:
-    """Return whether the last sentence opens as a conclusion does, in any language with cues."""
+    """Return whether the last sentence is a sum, or opens as a conclusion does in any language with cues."""
     last = next((sentence for sentence in reversed(sentences) if any(map(str.isalnum, sentence))), "")
-    return load_cues().conclusion.match(last) is not None
+    return load_cues().conclusion.match(last) is not None or not re.search(r"[^\W\d_]", last)
 
 
 def _concluding_yes_or_no(text: str) -> tuple[str | None, bool]:
@@ -291,6 +298,6 @@ def _is_english(text: str) -> bool:
     return sum(word in words for word in re.findall(r"[a-z]+", text.lower())) >= _MIN_ENGLISH_WORDS
 
 
-def _is_answer_alone(text: str) -> bool:
-    """Return whether a text has no words beyond its answer: "18", "(B)", "Yes.", "2 + 2 = 4"."""
-    return len(re.findall(r"[^\W\d_]+", text)) <= 1
+def _is_alone(text: str, choices: Sequence[str]) -> bool:
+    """Return whether a text is nothing but its answer: "18", "(B)", "B. the sea", "Yes.", "2 + 2 = 4"."""
+    return len(re.findall(r"[^\W\d_]+", text)) <= 1 or is_option_alone(text, choices)

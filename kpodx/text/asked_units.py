@@ -22,7 +22,7 @@ _MONEY = re.compile(
     r"|\bwhat\b[^?.!]{0,60}\b(?:price|cost|profit|salary|revenue|income|bill)\b",
     re.IGNORECASE,
 )
-_PERCENT = re.compile(r"\bwhat (?:percent|percentage)\b|\bhow many percent\b", re.IGNORECASE)
+_PERCENT = re.compile(r"\bwhat\b[^?.!,]{0,30} percent(?:age)?\b|\bhow many percent\b", re.IGNORECASE)
 _MODIFIERS = frozenset(
     "more fewer less total additional extra other of the his her their its my your our new whole full combined different".split()
 )

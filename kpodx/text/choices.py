@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from kpodx.text.cues import FULL_WIDTH, load_cues
+from kpodx.text.cues import CJK, FULL_WIDTH, load_cues
 from kpodx.text.lexemes import plain_text
 from kpodx.text.number_answers import number_after_marker
 from kpodx.text.numbers import find_quantities
@@ -18,7 +18,7 @@ _NAMED = re.compile(r"\b(?:option|choice|answer|letter)[ ]{0,3}[(\[*]{0,3}([A-Za
 _NAMED_CAPITAL = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)[ ]{1,3}([A-Z])\b(?!['’])")
 _LEADING = re.compile(
     r"(?:(?:the|option|choice|answer|letter)[ ]{1,3}){0,3}(?:[(\[{][ ]?(?P<bracketed>[A-Za-z])[ ]?[)\]}]"
-    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=\s|['\"”。，；、（(]|[–—-]|或|和))",
+    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[" + CJK + "]))"
 )
 _REASON = re.compile(r"\s{0,3}(?:because|since|as|for|is|and|or|und|oder|y|o|which|[–—-]|[(。，；、（]|或|和)", re.IGNORECASE)
 _VERBS = r"(?:is|are|was|were|would|can|could|does|do|has|isn|cannot|refers|seems|means|must|may|might)\b"
@@ -178,7 +178,8 @@ def concluding_choice(text: str, sentences: Sequence[str], choices: Sequence[str
     whole = read_choice(last[opening.end() :] if opening else last, choices) if not named else None
     if whole is not None and (opening or is_option_alone(text, choices)):
         return ChoiceReading(whole, is_clear=True)
-    return ChoiceReading(last_choice(text, choices))
+    mentions = (last_choice(sentence, choices) for sentence in reversed(sentences))
+    return ChoiceReading(next((letter for letter in mentions if letter is not None), None))
 
 
 def last_choice(text: str, choices: Sequence[str]) -> str | None:

@@ -20,13 +20,16 @@ LONGEST_SENTENCE = 4000
 
 _LONGEST_DIRECT = 5  # Words before a number that still belong to the announcement.
 _RESTATED = re.compile(r",\s{0,3}or\b")
+# The same amount in another unit: "60 minutes or 1 hour", "0.6 (60%)".
+_IN_OTHER_WORDS = re.compile(r"[\s,]{0,3}(?:[^\W\d]{1,20}[\s,]{1,3}){0,2}(?:or|i\.e\.|which is|that is|\()[\s,$]{0,3}", re.IGNORECASE)
 # Between two numbers that are both given: "2 or 3", "5 to 6", "86 glasses and 42 plates", "3, 4", "x = 3 and y = 4".
 _ALTERNATIVE = re.compile(
-    r"\s{0,3}(?:(?:[^\W\d]{1,20}\s{1,3})?(?:to|through)|(?:[^\W\d]{1,20}[\s,]{1,3}){0,3}(?:or|and|&|und|oder|y|o))\s{1,3}"
+    r"\s{0,3}(?:(?:[^\W\d]{1,20}\s{1,3})?(?:to|through)|(?:[^\W\d]{1,20}[\s,]{1,3}){0,5}(?:or|and|&|und|oder|y|o))\s{1,3}"
     r"(?:(?:the|about|only|another|also|either|[a-z] ?=) ?){0,2}[$€£¥₹(]?\Z"
     rf"|\s{{0,3}},\s{{0,3}}[$€£¥₹(]?\Z|\s{{0,3}}[^\W\d]?\s{{0,3}}(?:或者?|和|到|至|与|及)\s{{0,3}}\Z",
     re.IGNORECASE,
 )
+_UNIT_ALONE = re.compile(r"\s{0,2}[^\W\d]{1,20},?\s{1,3}")
 _MAY_HOLD_NUMBER = re.compile(r"[\d½⅓⅔¼¾]|\b(?:" + "|".join(sorted(NUMBER_WORDS)) + ")", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"\s{0,8}[*_#>-]{0,6}\s?(?:step\s)?\d{1,2}[.):]\**\s{1,4}(?=\D)", re.IGNORECASE)
 
@@ -78,7 +81,7 @@ def _stated_number(sentence: str, quantities: Sequence[Quantity], unit: AskedUni
     """
     first = quantities[0]
     if _count_words(sentence[: first.start]) > _LONGEST_DIRECT:
-        return _chosen(sentence, quantities, unit).value
+        return _conclude(sentence, quantities, unit, is_last=False).value
     for before, after in itertools.pairwise(quantities):
         if _RESTATED.search(sentence[before.stop : after.start]):
             return after.value
@@ -95,12 +98,18 @@ def _count_words(text: str) -> int:
 
 def _are_alternatives(sentence: str, one: Quantity, other: Quantity) -> bool:
     """Return whether a sentence gives two different numbers side by side."""
-    return one.value != other.value and _ALTERNATIVE.fullmatch(sentence[one.stop : other.start]) is not None
+    between = sentence[one.stop : other.start]
+    is_joined = _ALTERNATIVE.fullmatch(between) is not None
+    is_measure = _UNIT_ALONE.fullmatch(between) is not None and make_one_measure(sentence, (one, other))
+    return one.value != other.value and (is_joined or is_measure)
 
 
 def _only_in_unit(sentence: str, pair: Sequence[Quantity], unit: AskedUnit | None) -> Fraction | None:
     """Return the only one of two numbers that has the asked unit, None if there is no such one."""
-    if unit is None or make_one_measure(sentence, pair):
+    if unit is None:
+        return None
+    is_restated = _IN_OTHER_WORDS.fullmatch(sentence[pair[0].stop : pair[1].start]) is not None
+    if not is_restated and make_one_measure(sentence, pair):
         return None
     fitting = quantities_in_unit(sentence, pair, unit)
     return fitting[0].value if len(fitting) == 1 else None
@@ -133,13 +142,10 @@ def concluding_number(sentences: Sequence[str], unit: AskedUnit | None = None) -
 def _conclude(plain: str, quantities: Sequence[Quantity], unit: AskedUnit | None, *, is_last: bool) -> NumberReading:
     """Return the number that a sentence ends up with; two numbers side by side are none."""
     chosen = _chosen(plain, quantities, unit)
-    others = [quantity for quantity in quantities if quantity.value != chosen.value]
-    for one, other in itertools.pairwise(quantities):
-        if chosen in (one, other) and _are_alternatives(plain, one, other):
-            value = None if chosen.is_equation else _only_in_unit(plain, (one, other), unit)
-            if not chosen.is_equation:
-                return NumberReading(value, is_clear=is_last)
-    is_unique = not others or chosen.is_equation
+    for pair in itertools.pairwise(quantities):
+        if chosen in pair and _are_alternatives(plain, *pair):
+            return NumberReading(_only_in_unit(plain, pair, unit), is_clear=is_last)
+    is_unique = chosen.is_equation or all(quantity.value == chosen.value for quantity in quantities)
     is_asked = unit is not None and quantities_in_unit(plain, quantities, unit) == [chosen]
     return NumberReading(chosen.value, is_clear=is_last and (is_unique or is_asked))
 

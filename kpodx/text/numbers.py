@@ -9,6 +9,7 @@ from fractions import Fraction
 from kpodx.text.expressions import Token, evaluate
 from kpodx.text.lexemes import CURRENCIES, UNREADABLE, Lexeme, read_lexemes
 
+_CONJUNCTIONS = ("and", "or", "but", "then", "so")
 _OPERATORS = "+-*/^="
 ROOT = "√"
 """The sign of a root; a sum that holds one has no value here."""
@@ -104,6 +105,9 @@ class _Run:
         """Where reading goes on after up to three unit words ("5 apples + 3"); None where the sum ends before them."""
         at = self.at
         while self.kind(at) == "word" and at - self.at < 3:
+            if self.lexemes[at].text.lower() in _CONJUNCTIONS:
+                # "x = 3 and y = 4": what follows is a sum of its own.
+                return None
             at += 1
         is_apart = at > self.at and at < len(self.lexemes) and self.lexemes[at - 1].stop < self.lexemes[at].start
         if is_apart and self.kind(at) == "-" and self.touches_next(at):
