@@ -19,7 +19,7 @@ from kpodx.text.asked_units import AskedUnit, find_asked_unit
 from kpodx.text.choices import concluding_choice, is_option_alone, read_choice
 from kpodx.text.completions import clean_completion, remove_calculator_marks
 from kpodx.text.cues import FULL_WIDTH, load_cues
-from kpodx.text.number_answers import concluding_number, number_after_marker
+from kpodx.text.number_answers import concluding_number, count_words, number_after_marker
 from kpodx.text.numbers import format_number
 from kpodx.text.sentences import split_sentences
 
@@ -32,6 +32,7 @@ LONG_DECIMALS = 5
 
 _WINDOW = 600  # Characters behind an announcement that are read.
 _MAX_MARKERS = 16
+_LONGEST_ANSWER = 6  # Words; a longer sentence behind "Answer:" begins a solution if more sentences follow.
 _MIN_ENGLISH_WORDS = 2
 _NEGATED = re.compile(r"\s{0,3}not\b", re.IGNORECASE)
 _PLAIN_INTEGER = re.compile(r"\s{0,3}\$?(0|-?[1-9][0-9]{0,14})\.?\s{0,3}")
@@ -167,8 +168,18 @@ def _announced(text: str) -> Iterator[str]:
     markers = find_answer_markers(text)
     stop = len(text)
     for marker in reversed(markers[-_MAX_MARKERS:]):
-        yield _segment(text[marker.stop : min(stop, marker.stop + _WINDOW)], marker)
+        following = text[marker.stop : min(stop, marker.stop + _WINDOW)]
+        if not _heads_reasoning(text[marker.start : marker.stop], following):
+            yield _segment(following, marker)
         stop = marker.start
+
+
+def _heads_reasoning(marker: str, following: str) -> bool:
+    """Return whether a marker with a colon is the heading of a whole solution: of several sentences, the first a long one."""
+    if not marker.rstrip(" *_").endswith((":", "：")):
+        return False
+    sentences = [sentence for sentence in split_sentences(following) if any(map(str.isalnum, sentence))]
+    return len(sentences) > 1 and count_words(sentences[0]) > _LONGEST_ANSWER
 
 
 def _segment(text: str, marker: AnswerMarker) -> str:
@@ -213,7 +224,9 @@ def _read(segment: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUni
         return (True, plain[1]) if plain else _number_after_marker(segment, unit)
     sentence = next((step for step in split_sentences(segment.lstrip()) if any(map(str.isalnum, step))), "")
     if kind is AnswerKind.CHOICE:
-        chosen = None if _is_refusal(sentence, choices) else read_choice(sentence, choices)
+        if _is_refusal(sentence, choices):
+            return True, None
+        chosen = read_choice(sentence, choices)
         return chosen is not None, chosen
     if kind is AnswerKind.YES_NO:
         return _read_yes_or_no(sentence)
@@ -224,7 +237,8 @@ def _read(segment: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUni
 def _is_refusal(sentence: str, choices: Sequence[str]) -> bool:
     """Return whether `sentence` begins by saying that there is no answer, in words that are not an option's."""
     refusal = load_cues().refusal
-    return refusal.match(sentence.lstrip(" \n([*")) is not None and not any(map(refusal.search, choices))
+    is_refusal = refusal.match(sentence.lstrip(" \n([*")) is not None
+    return is_refusal and not any(map(refusal.search, choices))
 
 
 def _number_after_marker(segment: str, unit: AskedUnit | None = None) -> tuple[bool, str | None]:
@@ -293,9 +307,11 @@ def _concluding_yes_or_no(text: str) -> tuple[str | None, bool]:
 
 
 def _is_english(text: str) -> bool:
-    """Return whether a text holds common words of English."""
-    words = load_cues().english
-    return sum(word in words for word in re.findall(r"[a-z]+", text.lower())) >= _MIN_ENGLISH_WORDS
+    """Return whether a text holds common words of English, and more of them than of other languages."""
+    cues = load_cues()
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    num_english = sum(word in cues.english for word in words)
+    return num_english >= _MIN_ENGLISH_WORDS and num_english > sum(word in cues.foreign for word in words)
 
 
 def _is_alone(text: str, choices: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ _NAMED = re.compile(r"\b(?:option|choice|answer|letter)[ ]{0,3}[(\[*]{0,3}([A-Za
 _NAMED_CAPITAL = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)[ ]{1,3}([A-Z])\b(?!['’])")
 _LEADING = re.compile(
     r"(?:(?:the|option|choice|answer|letter)[ ]{1,3}){0,3}(?:[(\[{][ ]?(?P<bracketed>[A-Za-z])[ ]?[)\]}]"
-    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[" + CJK + "]))"
+    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[" + CJK + "]))"
 )
 _REASON = re.compile(r"\s{0,3}(?:because|since|as|for|is|and|or|und|oder|y|o|which|[–—-]|[(。，；、（]|或|和)", re.IGNORECASE)
 _VERBS = r"(?:is|are|was|were|would|can|could|does|do|has|isn|cannot|refers|seems|means|must|may|might)\b"
@@ -32,10 +32,12 @@ _OTHER_BRACKETED = re.compile(
     rf"(?:\b(?:or|and|nor|und|oder)|[,/&或和])\s{{0,3}}(?:(?:option|choice)\s)?[(\[]\s?(?P<letter>[A-Za-z])\s?[)\]](?!\s{{0,3}}{_VERBS})"
 )
 _SEVERAL = re.compile(r"(?:either|both|neither|entweder|ambas|tanto)\b", re.IGNORECASE)
+# "I think it is B." at the end of a text.
+_SAID = re.compile(r"(?:\bis|\bbe|['’]s|:)[ ]{1,2}([A-HJ-Z])[.!)]?\s{0,4}\Z")
 _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|textit|boxed|fbox|mathbf|mathsf|bf|rm)\s?\{([^{}]{0,200})\}")
 _MARKUP = re.compile(r"\*\*|__|\\[()\[\]]|\\(?:text|mathrm|textbf|boxed|mathbf)\s?|[`$]")
 _SPACES = re.compile(r"\\[ ,;:!]|~")
-_EDGES = " \t\r\n*_\"'“”‘’`:=。，"
+_EDGES = " \t\r\n*_\"'“”‘’`:=<>#。，"
 _DISMISSED = re.compile(
     r"[)\]}\"'*]{0,3}(?:\s\w{1,15}){0,2}\s{1,2}(?:(?:is|are|was|were|can|could|does|do)(?:\s\w{1,12})?\s(?:not|wrong|incorrect|false|out)\b"
     r"|(?:is|are|was|were|does|do)n['’]?t|cannot|can['’]t)",
@@ -200,7 +202,7 @@ def last_choice(text: str, choices: Sequence[str]) -> str | None:
 
 def _letters(text: str, choices: Sequence[str]) -> list[re.Match[str]]:
     """Return where `text` names options by their letters, except to dismiss them ("(A) is wrong")."""
-    letters = [match for pattern in (_BRACKETED, _NAMED_CAPITAL) for match in pattern.finditer(text)]
+    letters = [match for pattern in (_BRACKETED, _NAMED_CAPITAL, _SAID) for match in pattern.finditer(text)]
     return [
         match
         for match in letters

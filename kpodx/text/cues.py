@@ -56,6 +56,7 @@ class Cues:
         comment: matches a remark about the answer that does not give it.
         yes_or_no: finds "yes" or "no" as the groups `yes` and `no`, perhaps behind a `negated`.
         english: common lower-case words of English.
+        foreign: common lower-case words of other languages, cues or not.
     """
 
     languages: Mapping[str, Announcements]
@@ -65,6 +66,7 @@ class Cues:
     comment: re.Pattern[str]
     yes_or_no: re.Pattern[str]
     english: frozenset[str]
+    foreign: frozenset[str]
 
 
 @functools.cache
@@ -83,6 +85,7 @@ def load_cues() -> Cues:
         comment=_compile(rf"\W{{0,3}}(?:(?:indeed|also|then|thus|therefore|clearly) )?(?:{comments})"),
         yes_or_no=_yes_or_no(table),
         english=frozenset(table["english"]["words"].split()),
+        foreign=frozenset(table["english"]["other_words"].split()),
     )
 
 

@@ -29,7 +29,7 @@ _ALTERNATIVE = re.compile(
     rf"|\s{{0,3}},\s{{0,3}}[$€£¥₹(]?\Z|\s{{0,3}}[^\W\d]?\s{{0,3}}(?:或者?|和|到|至|与|及)\s{{0,3}}\Z",
     re.IGNORECASE,
 )
-_UNIT_ALONE = re.compile(r"\s{0,2}[^\W\d]{1,20},?\s{1,3}")
+_UNIT_ALONE = re.compile(r"\s{0,4}[^\W\d]{1,20},?\s{1,4}")
 _MAY_HOLD_NUMBER = re.compile(r"[\d½⅓⅔¼¾]|\b(?:" + "|".join(sorted(NUMBER_WORDS)) + ")", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"\s{0,8}[*_#>-]{0,6}\s?(?:step\s)?\d{1,2}[.):]\**\s{1,4}(?=\D)", re.IGNORECASE)
 
@@ -80,7 +80,7 @@ def _stated_number(sentence: str, quantities: Sequence[Quantity], unit: AskedUni
     It is the first, unless it is restated (", or 8 in all") or part of a clause of its own ("that after this Tom has 5").
     """
     first = quantities[0]
-    if _count_words(sentence[: first.start]) > _LONGEST_DIRECT:
+    if count_words(sentence[: first.start]) > _LONGEST_DIRECT:
         return _conclude(sentence, quantities, unit, is_last=False).value
     for before, after in itertools.pairwise(quantities):
         if _RESTATED.search(sentence[before.stop : after.start]):
@@ -90,7 +90,7 @@ def _stated_number(sentence: str, quantities: Sequence[Quantity], unit: AskedUni
     return first.value
 
 
-def _count_words(text: str) -> int:
+def count_words(text: str) -> int:
     """Return how many words `text` has; two characters of a script without spaces count as a word."""
     joined = re.findall(f"[{CJK}]", text)
     return len(re.findall(r"\w+", text)) + len(joined) // 2
