@@ -22,8 +22,8 @@ from kpodx.rationales.prompting import (
     load_examples,
     needs_answer,
     rationale_requests,
-    with_answer,
 )
+from kpodx.rationales.recorded import REPLY_KEY
 from kpodx.rationales.requests import Completion, Failure, Request
 from kpodx.rationales.spending import Budget, Estimate, Prices, Spending, estimate, in_words
 from kpodx.rationales.teachers import Outlet, Teacher
@@ -124,8 +124,7 @@ def ask_for_rationales(
 ) -> tuple[list[Candidate], Outcomes]:
     """Every sample of every question as a candidate, in order, and the outcomes of all requests.
 
-    Where the answer is asked for alone (`rationales.prompt.answer_extraction`), a candidate's text is the reasoning followed by
-    that answer: `A: <p> <r> Therefore, the answer is <y>`.
+    If the answer is asked for alone (`rationales.prompt.answer_extraction`), a candidate has the reply to that beside its text.
     """
     extra = extra_parameters(config)
     requests = rationale_requests(questions, template, config.sampling, desk.teacher.model, extra)
@@ -150,8 +149,9 @@ def _candidate(
     if failure:
         return Candidate(question, failure.text, failure=failure.reason, origin=Origin(request.key, request.sample))
     done = outcomes.completions[request.key]
-    text = with_answer(done.text, outcomes.completions[follow_up.key].text) if follow_up else done.text
-    return Candidate(question, text, origin=Origin(request.key, request.sample, done.created, done.server))
+    reply = outcomes.completions[follow_up.key].text if follow_up else None
+    origin = Origin(request.key, request.sample, done.created, done.server)
+    return Candidate(question, done.text, origin=origin, reply=reply)
 
 
 def export_completions(cache: AnswerCache, model: str | None, template: str | None) -> Iterator[dict[str, Any]]:
@@ -165,7 +165,7 @@ def export_completions(cache: AnswerCache, model: str | None, template: str | No
         if not record["template"].endswith(ANSWER_TEMPLATE):
             first = [message["content"] for message in record["messages"]]
             answer = answers.get((hash_json([record["model"], first]), clean_completion(record["completion"])))
-            yield record if answer is None else {**record, "completion": with_answer(record["completion"], answer)}
+            yield record if answer is None else {**record, REPLY_KEY: answer}
 
 
 def cache_path(config: RationalesConfig, environment: Mapping[str, str]) -> Path:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kpodx.rationales.config import FilterKind
+from kpodx.rationales.config import AcceptKind, FilterKind
 from kpodx.rationales.requests import FailureReason
 from kpodx.rationales.selection import commonest_answer, most_diverse
 from kpodx.schema import Question, Rationale, Split
-from kpodx.text.answers import answers_equal, extract_answer
+from kpodx.text.answers import AnswerReading, AnswerSource, answers_equal, read_answer, read_reply
 from kpodx.text.completions import clean_completion, remove_calculator_marks, split_and_count
 
 Reason = (
@@ -23,6 +23,7 @@ Reason = (
         "empty",
         "unreadable_answer",
         "wrong_answer",
+        "unannounced_answer",
         "disagreement",
         "foreign_digits",
         "too_short",
@@ -62,6 +63,7 @@ class Candidate:
         is_trusted: marks human reasoning: without an answer sentence of its own it is taken as right.
         failure: why the teacher gave no text, None where it did.
         origin: where it came from.
+        reply: what the teacher answered when it was asked for the answer alone, None if it was not.
     """
 
     question: Question | None
@@ -70,6 +72,7 @@ class Candidate:
     is_trusted: bool = False
     failure: FailureReason | None = None
     origin: Origin = Origin()
+    reply: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Limits:
         min_agreement: least share of a question's samples for the commonest answer.
         diverse: whether those that differ most are kept where there are too many, instead of the first.
         ascii_digits: whether digits of other scripts are refused.
+        accept: "announced" if an answer counts only behind an announcement.
     """
 
     filter: FilterKind = "correct"
@@ -103,11 +107,15 @@ class Limits:
     min_agreement: float = 0.5
     diverse: bool = False
     ascii_digits: bool = False
+    accept: AcceptKind = "any"
 
 
 @dataclass
 class Sifted:
-    """Kept rationales with their origins and steps, rejections, and how many answers of train questions were read and right."""
+    """Kept rationales with their origins and steps, rejections, and how many answers of train questions were read and right.
+
+    `sources` counts the answers that were read by how the completion gives them, `right_sources` those of them that are right.
+    """
 
     rationales: list[Rationale] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
@@ -115,6 +123,8 @@ class Sifted:
     rejections: list[Rejection] = field(default_factory=list)
     num_answers: int = 0
     num_correct: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    right_sources: Counter[str] = field(default_factory=Counter)
 
     def reasons(self) -> dict[str, int]:
         """How many were rejected for each reason, the most frequent first."""
@@ -123,12 +133,20 @@ class Sifted:
 
 @dataclass(frozen=True)
 class Reading:
-    """A completion taken apart: its reasoning, its own answer (None if unreadable), whether that is right, and its steps."""
+    """A completion taken apart: its reasoning, its own answer (None if unreadable), whether that is right, and its steps.
+
+    `source` says how the completion gives its answer, None if it gives none.
+    """
 
     text: str
     answer: str | None
     is_correct: bool
     num_steps: int
+    source: AnswerSource | None = None
+
+    def is_accepted(self, accept: AcceptKind) -> bool:
+        """Return whether the answer counts; one that the completion does not give itself always does."""
+        return accept == "any" or self.source in ("announced", None)
 
 
 def read_candidate(candidate: Candidate, question: Question) -> Reading:
@@ -140,8 +158,16 @@ def read_candidate(candidate: Candidate, question: Question) -> Reading:
     text, sentence, num_steps = split_and_count(cleaned)
     if candidate.is_trusted and not sentence:
         return Reading(text, question.answer, True, num_steps)
-    answer = extract_answer(cleaned, question.answer_kind, question.choices)
-    return Reading(text, answer, answers_equal(answer, question.answer, question.answer_kind), num_steps)
+    found = _own_answer(cleaned, candidate.reply, question)
+    is_correct = answers_equal(found.answer, question.answer, question.answer_kind)
+    return Reading(text, found.answer, is_correct, num_steps, found.source)
+
+
+def _own_answer(completion: str, reply: str | None, question: Question) -> AnswerReading:
+    """Return the answer of a completion; if the teacher was asked for it alone, that of the reply and no other."""
+    if reply is not None:
+        return read_reply(reply, question.answer_kind, question.choices, question.question)
+    return read_answer(completion, question.answer_kind, question.choices, question.question)
 
 
 def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifted:
@@ -157,7 +183,7 @@ def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifte
     """
     given = list(candidates)
     readings = [_read(candidate) for candidate in given]
-    agreed = _agreed_answers(given, readings, limits.min_agreement) if limits.filter == "agreement" else None
+    agreed = _agreed_answers(given, readings, limits) if limits.filter == "agreement" else None
     seen = set[tuple[str, str]]()
     reasons = [
         _reason(candidate, reading, limits, agreed, seen) for candidate, reading in zip(given, readings, strict=True)
@@ -168,6 +194,9 @@ def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifte
     for candidate, reading, reason in zip(given, readings, reasons, strict=True):
         outcome.num_answers += reading is not None
         outcome.num_correct += reading is not None and reading.is_correct
+        if reading is not None and reading.source is not None:
+            outcome.sources[reading.source] += 1
+            outcome.right_sources[reading.source] += reading.is_correct
         if reason is None:
             assert candidate.question is not None
             assert reading is not None
@@ -190,18 +219,21 @@ def _read(candidate: Candidate) -> Reading | None:
 
 
 def _agreed_answers(
-    candidates: Sequence[Candidate], readings: Sequence[Reading | None], min_agreement: float
+    candidates: Sequence[Candidate], readings: Sequence[Reading | None], limits: Limits
 ) -> dict[str, str]:
-    """The commonest answer of each question whose samples agree enough, failures counted as samples without an answer."""
+    """The commonest answer of each question whose samples agree enough.
+
+    Failures, and answers that do not count, are samples without an answer.
+    """
     samples: dict[str, tuple[Question, list[str | None]]] = {}
     for candidate, reading in zip(candidates, readings, strict=True):
         if candidate.question is not None and candidate.question.split is Split.TRAIN:
             _, answers = samples.setdefault(candidate.question.id, (candidate.question, []))
-            answers.append(reading.answer if reading else None)
+            answers.append(reading.answer if reading and reading.is_accepted(limits.accept) else None)
     agreed = {}
     for question, answers in samples.values():
         answer, share = commonest_answer(answers, question.answer_kind)
-        if answer is not None and share >= min_agreement:
+        if answer is not None and share >= limits.min_agreement:
             agreed[question.id] = answer
     return agreed
 
@@ -241,6 +273,8 @@ def _reason_of_text(reading: Reading, limits: Limits) -> Reason | None:
         return "unreadable_answer"
     if limits.filter == "correct" and not reading.is_correct:
         return "wrong_answer"
+    if not reading.is_accepted(limits.accept):
+        return "unannounced_answer"
     if limits.ascii_digits and any(c.isdecimal() and not c.isascii() for c in reading.text):
         return "foreign_digits"
     if length < limits.min_characters:

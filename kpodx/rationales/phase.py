@@ -106,6 +106,7 @@ def build_limits(config: RationalesConfig) -> Limits:
         config.min_agreement,
         config.choose == "diverse",
         config.digits == "ascii",
+        config.accept,
     )
 
 
@@ -122,14 +123,15 @@ def build_candidates(config: RationalesConfig, questions: Sequence[Question]) ->
     for path in config.files:
         for record in load_recorded(Path(path), keys):
             label = record.question_id or (record.question or "")[:80]
-            yield Candidate(index.find(record), record.completion, label, origin=Origin(server=Path(path).name))
+            origin = Origin(server=Path(path).name)
+            yield Candidate(index.find(record), record.completion, label, origin=origin, reply=record.reply)
 
 
 def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, object]:
     """What was kept and rejected: counts, the share of right answers, lengths of the kept reasoning.
 
     `answer_agreement` is the share of completions of train questions whose own answer equals the reference, before any
-    filter; None where there were none.
+    filter; None where there were none. `answers` counts the answers that were read by how the completions give them.
     """
     texts = [rationale.text for rationale in outcome.rationales]
     return {
@@ -137,6 +139,10 @@ def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, ob
         "kept": len(outcome.rationales),
         "rejected": outcome.reasons(),
         "answer_agreement": outcome.num_correct / outcome.num_answers if outcome.num_answers else None,
+        "answers": {
+            source: {"read": outcome.sources[source], "right": outcome.right_sources[source]}
+            for source in ("announced", "stated", "guessed")
+        },
         "train_questions": sum(question.split is Split.TRAIN for question in questions),
         "train_questions_without_rationale": questions_without(questions, outcome.rationales),
         "characters": _spread([len(text) for text in texts]),

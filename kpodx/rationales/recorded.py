@@ -14,11 +14,19 @@ from kpodx.schema import Question
 
 @dataclass(frozen=True)
 class RecordedCompletion:
-    """One completion in a file; `question_id` and `question` are None where the record lacks them."""
+    """One completion in a file; `question_id` and `question` are None where the record lacks them.
+
+    `reply` is what the teacher answered when it was asked for the answer alone, None if it was not.
+    """
 
     completion: str
     question_id: str | None
     question: str | None
+    reply: str | None = None
+
+
+REPLY_KEY = "answer_completion"
+"""Key of the reply to the second question in a record that `kpodx rationales export` wrote."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,7 @@ def _completions(record: Mapping[str, Any], keys: RecordKeys, path: Path, number
             hint="Set rationales.id_key or rationales.question_key.",
         )
     value = record[keys.completion]
+    reply = _reply(record, path, number)
     for text in value if isinstance(value, list) else [value]:
         if not isinstance(text, str):
             raise DataError(
@@ -111,8 +120,19 @@ def _completions(record: Mapping[str, Any], keys: RecordKeys, path: Path, number
                 hint="A completion is a text or a list of texts.",
             )
         yield RecordedCompletion(
-            text, None if question_id is None else str(question_id), None if question is None else str(question)
+            text, None if question_id is None else str(question_id), None if question is None else str(question), reply
         )
+
+
+def _reply(record: Mapping[str, Any], path: Path, number: int) -> str | None:
+    """Return the reply to the second question that a record holds, None if it holds none."""
+    reply = record.get(REPLY_KEY)
+    if reply is not None and not isinstance(reply, str):
+        raise DataError(
+            f"{path}, line {number}: expected {REPLY_KEY!r} to hold text, got {type(reply).__name__}.",
+            hint="It is what the teacher answered when it was asked for the answer alone; leave it out if it was not.",
+        )
+    return reply
 
 
 class QuestionIndex:

@@ -39,7 +39,8 @@ _PLAIN_INTEGER = re.compile(r"\s{0,3}\$?(0|-?[1-9][0-9]{0,14})\.?\s{0,3}")
 """An integer alone, as most answers are: it needs no further reading."""
 # "(yes or no)" repeats the question; "yes or no" elsewhere leaves both open.
 _ASKED_YES_NO = re.compile(
-    r"[(\[（] ?(?:yes|true) ?(?:or|/|,) ?(?:no|false) ?[)\]）]|\b(?:yes|true) (?:or|/) (?:no|false)(?=\?| ?:| is\b)", re.IGNORECASE
+    r"[(\[（] ?(?:yes|true) ?(?:or|/|,) ?(?:no|false) ?[)\]）]|\b(?:yes|true) (?:or|/) (?:no|false)(?=\?| ?:| is\b)",
+    re.IGNORECASE,
 )
 _YES_AND_NO = re.compile(r"\b(?:yes|true)\W{0,3}(?:or|and|/) ?\W{0,3}(?:no|false)\b", re.IGNORECASE)
 _PAUSES = frozenset(".,!;:)\"'*\n。，")

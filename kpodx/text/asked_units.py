@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from kpodx.text.cues import load_cues
 from kpodx.text.lexemes import CURRENCIES
 from kpodx.text.numbers import Quantity
 
@@ -23,22 +24,6 @@ _MONEY = re.compile(
     re.IGNORECASE,
 )
 _PERCENT = re.compile(r"\bwhat\b[^?.!,]{0,30} percent(?:age)?\b|\bhow many percent\b", re.IGNORECASE)
-_MODIFIERS = frozenset(
-    "more fewer less total additional extra other of the his her their its my your our new whole full combined different".split()
-)
-_AFTER_NOUN = frozenset(
-    """did does do are were is was will would can could should has have had must in on at per each every of to for from with and or
-    than if that remain remains there she he they it you we i""".split()
-)
-_IRREGULAR_PLURALS = frozenset("people children men women feet teeth mice geese fish sheep deer dice".split())
-_MONEY_WORDS = frozenset(("dollar", "cent", "buck", "euro", "pound"))
-_FAMILIES = (
-    frozenset("second minute hour day week month year sec min hr".split()),
-    frozenset("inch inche foot feet yard mile meter centimeter kilometer cm m km millimeter".split()),
-    frozenset("ounce pound gram kilogram ton kg g lb oz".split()),
-    frozenset("cup pint quart gallon liter milliliter tablespoon teaspoon".split()),
-)
-"""Units that make one measure together, such as "4 hours and 30 minutes"."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +56,16 @@ def find_asked_unit(question: str) -> AskedUnit | None:
 
 def _head_noun(rest: str) -> str:
     """Return the noun in what follows "how many": the first plural, else the last word before the verb; "" for two nouns."""
+    known = load_cues().unit_words
     words = re.findall(r"[^\W\d_]+", rest)[:8]
     noun = ""
     for index, word in enumerate(words):
-        if word.lower() in _MODIFIERS and not noun:
+        if word.lower() in known.modifiers and not noun:
             continue
-        if word.lower() in _AFTER_NOUN or (word[0].isupper() and noun):
+        if word.lower() in known.stops or (word[0].isupper() and noun):
             return "" if word.lower() in ("and", "or") else noun
         noun = word.lower()
-        if noun in _IRREGULAR_PLURALS or (noun.endswith("s") and not noun.endswith("ss")):
+        if noun in known.plurals or (noun.endswith("s") and not noun.endswith("ss")):
             return "" if words[index + 1 : index + 2] in (["and"], ["or"]) else noun
     return noun
 
@@ -104,7 +90,9 @@ def _has_unit(plain: str, quantity: Quantity, unit: AskedUnit) -> bool:
     stems = _stems_after(plain, quantity)
     if unit.is_money:
         inside = map(_stem, re.findall(r"[^\W\d_]+", written))
-        return any(sign in written for sign in CURRENCIES) or not _MONEY_WORDS.isdisjoint([*inside, *stems])
+        return any(sign in written for sign in CURRENCIES) or not load_cues().unit_words.money.isdisjoint(
+            [*inside, *stems]
+        )
     if unit.stem == "percent":
         return "%" in written or "percent" in stems
     return unit.stem in stems
@@ -119,4 +107,4 @@ def _stems_after(plain: str, quantity: Quantity) -> list[str]:
 def make_one_measure(plain: str, quantities: Iterable[Quantity]) -> bool:
     """Return whether the units belong together, as those of "4 hours and 30 minutes" do: then no single number is given."""
     units = [_stems_after(plain, quantity)[:1] for quantity in quantities]
-    return any(all(not family.isdisjoint(unit) for unit in units) for family in _FAMILIES)
+    return any(all(not family.isdisjoint(unit) for unit in units) for family in load_cues().unit_words.measures)

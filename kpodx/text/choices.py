@@ -18,9 +18,13 @@ _NAMED = re.compile(r"\b(?:option|choice|answer|letter)[ ]{0,3}[(\[*]{0,3}([A-Za
 _NAMED_CAPITAL = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)[ ]{1,3}([A-Z])\b(?!['’])")
 _LEADING = re.compile(
     r"(?:(?:the|option|choice|answer|letter)[ ]{1,3}){0,3}(?:[(\[{][ ]?(?P<bracketed>[A-Za-z])[ ]?[)\]}]"
-    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[" + CJK + "]))"
+    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|["
+    + CJK
+    + "]))"
 )
-_REASON = re.compile(r"\s{0,3}(?:because|since|as|for|is|and|or|und|oder|y|o|which|[–—-]|[(。，；、（]|或|和)", re.IGNORECASE)
+_REASON = re.compile(
+    r"\s{0,3}(?:because|since|as|for|is|and|or|und|oder|y|o|which|[–—-]|[(。，；、（]|或|和)", re.IGNORECASE
+)
 _VERBS = r"(?:is|are|was|were|would|can|could|does|do|has|isn|cannot|refers|seems|means|must|may|might)\b"
 # What makes a leading letter one of several: "A, B, or D", "B/C", "(a) sea or (c) zoo".
 _OTHER_BARE = re.compile(
@@ -225,7 +229,9 @@ def _exact(answer: str, choices: Sequence[str]) -> str | None:
     plain = answer.casefold().rstrip(" .!,")
     if len(plain) == 1 and answer[:1].isupper():
         return None
-    matches = [index for index, choice in enumerate(choices) if _plain(choice).casefold().strip(" .!,") == plain and plain]
+    matches = [
+        index for index, choice in enumerate(choices) if _plain(choice).casefold().strip(" .!,") == plain and plain
+    ]
     return letter_of(matches[0]) if matches else None
 
 
@@ -257,6 +263,8 @@ def _occurrences(text: str, choice: str) -> list[int]:
 
 def _is_part_of_number(text: str, start: int, stop: int) -> bool:
     """Return whether the figure at [start, stop) goes on outside: its sign, a decimal, or a group of digits."""
-    if text[start].isdigit() and (text[max(0, start - 1) : start] in ("-", "−") or re.fullmatch(r"\d[.,]", text[max(0, start - 2) : start])):
+    if text[start].isdigit() and (
+        text[max(0, start - 1) : start] in ("-", "−") or re.fullmatch(r"\d[.,]", text[max(0, start - 2) : start])
+    ):
         return True
     return text[stop - 1].isdigit() and re.match(r"[.,]\d", text[stop : stop + 2]) is not None

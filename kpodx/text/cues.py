@@ -45,6 +45,25 @@ class Announcements:
 
 
 @dataclass(frozen=True)
+class UnitWords:
+    """Words for finding the unit that a question asks for.
+
+    Attributes:
+        modifiers: words that may come between "how many" and the noun.
+        stops: words that end the noun.
+        plurals: plurals without an "s".
+        money: units of money, singular.
+        measures: singular units that make one measure together, such as those of "4 hours and 30 minutes".
+    """
+
+    modifiers: frozenset[str]
+    stops: frozenset[str]
+    plurals: frozenset[str]
+    money: frozenset[str]
+    measures: tuple[frozenset[str], ...]
+
+
+@dataclass(frozen=True)
 class Cues:
     """The cues of all languages; patterns without an announcement serve every language at once.
 
@@ -57,6 +76,7 @@ class Cues:
         yes_or_no: finds "yes" or "no" as the groups `yes` and `no`, perhaps behind a `negated`.
         english: common lower-case words of English.
         foreign: common lower-case words of other languages, cues or not.
+        unit_words: words for finding the unit that a question asks for.
     """
 
     languages: Mapping[str, Announcements]
@@ -67,6 +87,7 @@ class Cues:
     yes_or_no: re.Pattern[str]
     english: frozenset[str]
     foreign: frozenset[str]
+    unit_words: UnitWords
 
 
 @functools.cache
@@ -86,7 +107,15 @@ def load_cues() -> Cues:
         yes_or_no=_yes_or_no(table),
         english=frozenset(table["english"]["words"].split()),
         foreign=frozenset(table["english"]["other_words"].split()),
+        unit_words=_unit_words(table["english"]["unit_words"]),
     )
+
+
+def _unit_words(entry: Mapping[str, Any]) -> UnitWords:
+    modifiers, stops, plurals, money = (
+        frozenset(entry[name].split()) for name in ("modifiers", "stops", "plurals", "money")
+    )
+    return UnitWords(modifiers, stops, plurals, money, tuple(frozenset(text.split()) for text in entry["measures"]))
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
@@ -136,7 +165,7 @@ def _yes_or_no(table: Mapping[str, Mapping[str, Any]]) -> re.Pattern[str]:
     groups = []
     for name in ("no", "yes"):
         words = [word for entry in table.values() for word in entry[name]]
-        spaced = "|".join(word for word in words if word[0].isascii() or word[0].isalpha() and word[0] < "\u0250")
+        spaced = "|".join(word for word in words if not re.match(f"[{CJK}]", word))
         joined = "|".join(word for word in words if re.match(f"[{CJK}]", word))
         groups.append(rf"(?P<{name}>\b(?:{spaced})\b|\A\W{{0,4}}(?:{joined}))")
     return _compile(rf"(?P<negated>\bnot )?(?:{groups[0]}|{groups[1]})(?P<after>\W?)")

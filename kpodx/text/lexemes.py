@@ -15,9 +15,8 @@ MAX_DIGITS = 100
 CURRENCIES = "$€£¥₹"
 UNREADABLE = Token("unreadable")
 
-_CHARACTERS = str.maketrans(
+_CHARACTERS = FULL_WIDTH | str.maketrans(
     {
-        **FULL_WIDTH,
         **dict.fromkeys("−﹣－", "-"),
         **dict.fromkeys("×·⋅∙∗", "*"),
         **dict.fromkeys("÷⁄∕", "/"),

@@ -21,12 +21,14 @@ LONGEST_SENTENCE = 4000
 _LONGEST_DIRECT = 5  # Words before a number that still belong to the announcement.
 _RESTATED = re.compile(r",\s{0,3}or\b")
 # The same amount in another unit: "60 minutes or 1 hour", "0.6 (60%)".
-_IN_OTHER_WORDS = re.compile(r"[\s,]{0,3}(?:[^\W\d]{1,20}[\s,]{1,3}){0,2}(?:or|i\.e\.|which is|that is|\()[\s,$]{0,3}", re.IGNORECASE)
+_IN_OTHER_WORDS = re.compile(
+    r"[\s,]{0,3}(?:[^\W\d]{1,20}[\s,]{1,3}){0,2}(?:or|i\.e\.|which is|that is|\()[\s,$]{0,3}", re.IGNORECASE
+)
 # Between two numbers that are both given: "2 or 3", "5 to 6", "86 glasses and 42 plates", "3, 4", "x = 3 and y = 4".
 _ALTERNATIVE = re.compile(
     r"\s{0,3}(?:(?:[^\W\d]{1,20}\s{1,3})?(?:to|through)|(?:[^\W\d]{1,20}[\s,]{1,3}){0,5}(?:or|and|&|und|oder|y|o))\s{1,3}"
     r"(?:(?:the|about|only|another|also|either|[a-z] ?=) ?){0,2}[$€£¥₹(]?\Z"
-    rf"|\s{{0,3}},\s{{0,3}}[$€£¥₹(]?\Z|\s{{0,3}}[^\W\d]?\s{{0,3}}(?:或者?|和|到|至|与|及)\s{{0,3}}\Z",
+    r"|\s{0,3},\s{0,3}(?:[a-z] ?= ?)?[$€£¥₹(]?\Z|\s{0,3}[^\W\d]?\s{0,3}(?:或者?|和|到|至|与|及)\s{0,3}\Z",
     re.IGNORECASE,
 )
 _UNIT_ALONE = re.compile(r"\s{0,4}[^\W\d]{1,20},?\s{1,4}")

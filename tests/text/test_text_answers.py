@@ -135,7 +135,8 @@ def test_no_text_raises(text: str, kind: AnswerKind, choices: list[str]) -> None
 
 
 PIECES = """the answer is | answer: | (yes or no) | option | B | (C) | A, B, or D | \\boxed{ | } | 18 | 3,5 | $ | \\frac43 | and | or | not
-unknown | Antwort: | die | lautet | La respuesta es | 答案是： | １８ | 个 | 万 | 。 | 故选 | 是 | \ud800 | \x00 | 🙂 | İ | ß | Q: | A: | , | .
+unknown | Antwort: | die | lautet | La respuesta es | 答案是： | １８ | 个 | 万 | 。 | 故选 | 是 | \ud800 | \x00 | 🙂 | İ | ß
+Q: | A: | , | .
 4 hours | 30 minutes | $$ | \\[ | \\] | #### | <<1=1>> | so | - | % | √ | π | how many sacks | = | where"""
 
 
