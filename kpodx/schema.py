@@ -137,10 +137,14 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One generated answer; `predicted` is None where no answer could be read."""
+    """One generated answer; `predicted` is None where no answer could be read.
+
+    `answer_source` says how the output gives its answer: "announced", "stated" or "guessed", None if it gives none.
+    """
 
     question_id: str
     output: str
     predicted: str | None
     correct: bool
     num_steps: int | None
+    answer_source: str | None = None

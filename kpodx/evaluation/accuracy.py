@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from kpodx.schema import Prediction
@@ -17,7 +17,11 @@ def accuracy(predictions: Sequence[Prediction], confidence: float) -> dict[str, 
 
 
 def accuracy_by_steps(predictions: Sequence[Prediction], confidence: float) -> dict[str, object]:
-    """`accuracy` of all predictions, the share without a readable answer, and `by_steps`: accuracy for each number of reference steps."""
+    """Return `accuracy` of all predictions, and more about them.
+
+    `unreadable` is the share without a readable answer, `answers` counts how the others give theirs, and `by_steps` is the
+    accuracy for each number of reference steps.
+    """
     groups: dict[int, list[Prediction]] = defaultdict(list)
     for prediction in predictions:
         if prediction.num_steps is not None:
@@ -25,5 +29,6 @@ def accuracy_by_steps(predictions: Sequence[Prediction], confidence: float) -> d
     return {
         **accuracy(predictions, confidence),
         "unreadable": sum(p.predicted is None for p in predictions) / len(predictions),
+        "answers": dict(Counter(p.answer_source for p in predictions if p.answer_source is not None).most_common()),
         "by_steps": {str(steps): accuracy(groups[steps], confidence) for steps in sorted(groups)},
     }

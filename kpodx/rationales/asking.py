@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from kpodx.rationales.prompting import (
     load_examples,
     needs_answer,
     rationale_requests,
-    with_answer,
 )
+from kpodx.rationales.recorded import REPLY_KEY
 from kpodx.rationales.requests import PAID_REASONS, Completion, Failure, Request
 from kpodx.rationales.spending import Budget, Estimate, Prices, Spending, estimate, in_words
 from kpodx.rationales.teachers import Outlet, Teacher
@@ -158,8 +158,7 @@ def ask_for_rationales(
 ) -> tuple[list[Candidate], Outcomes]:
     """Every sample of every question as a candidate, in order, and the outcomes of all requests.
 
-    Where the answer is asked for alone (`rationales.prompt.answer_extraction`), a candidate's text is the reasoning followed by
-    that answer: `A: <p> <r> Therefore, the answer is <y>`.
+    If the answer is asked for alone (`rationales.prompt.answer_extraction`), a candidate has the reply to that beside its text.
     """
     extra = extra_parameters(config)
     requests = rationale_requests(questions, template, config.sampling, desk.teacher.model, extra)
@@ -203,16 +202,22 @@ def _candidate(
 ) -> Candidate:
     failure = outcomes.failures.get(request.key) or (follow_up and outcomes.failures.get(follow_up.key))
     if failure:
-        return Candidate(question, failure.text, failure=failure.reason, origin=Origin(request.key, request.sample))
+        candidate = Candidate(
+            question, failure.text, failure=failure.reason, origin=Origin(request.key, request.sample)
+        )
+        if failure.reason != "no_text" or not failure.thought or thoughts == "drop":
+            return candidate
+        # The teacher thought, and wrote nothing after it: the thought may be the rationale.
+        return choose(replace(candidate, failure=None), separate_thoughts("", failure.thought), thoughts)
     done = outcomes.completions[request.key]
-    parts, text = parts_of(done), parts_of(done).explanation
+    parts, reply = parts_of(done), None
     origin = Origin(request.key, request.sample, done.created, done.server, done.adapted)
     if follow_up:
-        reply = parts_of(outcomes.completions[follow_up.key])
-        if reply.is_unclosed:
-            return Candidate(question, reply.thought, failure="length", origin=origin)
-        text = with_answer(text, reply.explanation)
-    return choose(Candidate(question, text, origin=origin), parts, thoughts)
+        answered = parts_of(outcomes.completions[follow_up.key])
+        if answered.is_unclosed:
+            return Candidate(question, answered.thought, failure="length", origin=origin)
+        reply = answered.explanation
+    return choose(Candidate(question, parts.explanation, origin=origin, reply=reply), parts, thoughts)
 
 
 def export_completions(cache: AnswerCache, model: str | None, template: str | None) -> Iterator[dict[str, Any]]:
@@ -228,13 +233,7 @@ def export_completions(cache: AnswerCache, model: str | None, template: str | No
             first = [message["content"] for message in record["messages"]]
             parts = separate_thoughts(record["completion"], record.get("thought", ""))
             answer = answers.get((hash_json([record["model"], first]), clean_completion(parts.explanation)))
-            yield record if answer is None else {**record, **_with_answer(parts, answer)}
-
-
-def _with_answer(parts: Separated, answer: str) -> dict[str, str]:
-    """Return the fields of an exported record whose answer was asked for alone; a thought gets its own."""
-    thought = {"thought": parts.thought} if parts.thought else {}
-    return {"completion": with_answer(parts.explanation, answer), **thought}
+            yield record if answer is None else {**record, REPLY_KEY: answer}
 
 
 def cache_path(config: RationalesConfig, environment: Mapping[str, str]) -> Path:

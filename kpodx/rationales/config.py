@@ -13,6 +13,7 @@ from kpodx.config import UNSHOWN, Config, FilePath
 
 TeacherKind = Literal["recorded", "gold", "embedded", "openai", "transformers", "gguf"]
 FilterKind = Literal["none", "correct", "agreement"]
+AcceptKind = Literal["announced", "any"]
 TemplateName = Literal["zero-shot-cot", "few-shot-cot", "instruction"]
 ThoughtChoice = Literal["drop", "keep", "only"]
 
@@ -306,6 +307,9 @@ class RationalesConfig(Config):
     filter: FilterKind = "correct"
     """Which are kept: correct (those whose own answer is the reference), agreement (those whose answer is the one that most
     samples of the question give; no reference is used) or none (all, as the paper literally has it)."""
+    accept: AcceptKind = "any"
+    """Which answers count: any that can be read, or announced (only those behind an announcement such as "the answer is", none that
+    is taken from the last sentence)."""
     min_agreement: float = Field(default=0.5, gt=0, le=1)
     """Least share of a question's samples that must give the commonest answer, with filter agreement."""
     max_per_question: int | None = Field(default=None, ge=1)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from kpodx.rationales.config import FilterKind
+from kpodx.rationales.config import AcceptKind, FilterKind
 from kpodx.rationales.requests import FailureReason
 from kpodx.rationales.selection import commonest_answer, most_diverse
 from kpodx.schema import Question, Rationale, Split
-from kpodx.text.answers import answers_equal, extract_answer
+from kpodx.text.answers import AnswerReading, AnswerSource, answers_equal, read_answer, read_reply
 from kpodx.text.completions import clean_completion, remove_calculator_marks, split_and_count
 from kpodx.text.steps import count_steps
 
@@ -25,6 +25,7 @@ Reason = (
         "empty",
         "unreadable_answer",
         "wrong_answer",
+        "unannounced_answer",
         "disagreement",
         "foreign_digits",
         "too_short",
@@ -74,6 +75,7 @@ class Candidate:
         origin: where it came from.
         thought: the thought that goes into the rationale, before the completion; empty if none does.
         is_thought_alone: whether the rationale is the thought alone; the answer is read from the completion all the same.
+        reply: what the teacher answered when it was asked for the answer alone, None if it was not.
     """
 
     question: Question | None
@@ -84,6 +86,7 @@ class Candidate:
     origin: Origin = Origin()
     thought: str = ""
     is_thought_alone: bool = False
+    reply: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class Limits:
         max_steps: most steps of the reasoning, None for any number.
         max_tokens: most tokens of the reasoning, as `count_tokens` counts them; None for any number.
         count_tokens: called only if there is such a limit.
+        accept: "announced" if an answer counts only behind an announcement.
     """
 
     filter: FilterKind = "correct"
@@ -123,11 +127,15 @@ class Limits:
     max_steps: int | None = None
     max_tokens: int | None = None
     count_tokens: Callable[[str], int] = len
+    accept: AcceptKind = "any"
 
 
 @dataclass
 class Sifted:
-    """Kept rationales with their origins and steps, rejections, and how many answers of train questions were read and right."""
+    """Kept rationales with their origins and steps, rejections, and how many answers of train questions were read and right.
+
+    `sources` counts the answers that were read by how the completion gives them, `right_sources` those of them that are right.
+    """
 
     rationales: list[Rationale] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
@@ -135,6 +143,8 @@ class Sifted:
     rejections: list[Rejection] = field(default_factory=list)
     num_answers: int = 0
     num_correct: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    right_sources: Counter[str] = field(default_factory=Counter)
 
     def reasons(self) -> dict[str, int]:
         """How many were rejected for each reason, the most frequent first."""
@@ -143,12 +153,20 @@ class Sifted:
 
 @dataclass(frozen=True)
 class Reading:
-    """A completion taken apart: its reasoning, its own answer (None if unreadable), whether that is right, and its steps."""
+    """A completion taken apart: its reasoning, its own answer (None if unreadable), whether that is right, and its steps.
+
+    `source` says how the completion gives its answer, None if it gives none.
+    """
 
     text: str
     answer: str | None
     is_correct: bool
     num_steps: int
+    source: AnswerSource | None = None
+
+    def is_accepted(self, accept: AcceptKind) -> bool:
+        """Return whether the answer counts; one that the completion does not give itself always does."""
+        return accept == "any" or self.source in ("announced", None)
 
 
 def read_candidate(candidate: Candidate, question: Question) -> Reading:
@@ -160,8 +178,16 @@ def read_candidate(candidate: Candidate, question: Question) -> Reading:
     text, sentence, num_steps = split_and_count(cleaned)
     if candidate.is_trusted and not sentence:
         return Reading(text, question.answer, True, num_steps)
-    answer = extract_answer(cleaned, question.answer_kind, question.choices)
-    return Reading(text, answer, answers_equal(answer, question.answer, question.answer_kind), num_steps)
+    found = _own_answer(cleaned, candidate.reply, question)
+    is_correct = answers_equal(found.answer, question.answer, question.answer_kind)
+    return Reading(text, found.answer, is_correct, num_steps, found.source)
+
+
+def _own_answer(completion: str, reply: str | None, question: Question) -> AnswerReading:
+    """Return the answer of a completion; if the teacher was asked for it alone, that of the reply and no other."""
+    if reply is not None:
+        return read_reply(reply, question.answer_kind, question.choices, question.question)
+    return read_answer(completion, question.answer_kind, question.choices, question.question)
 
 
 def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifted:
@@ -177,7 +203,7 @@ def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifte
     """
     given = list(candidates)
     readings = [_read(candidate) for candidate in given]
-    agreed = _agreed_answers(given, readings, limits.min_agreement) if limits.filter == "agreement" else None
+    agreed = _agreed_answers(given, readings, limits) if limits.filter == "agreement" else None
     seen = set[tuple[str, str]]()
     reasons = [
         _reason(candidate, reading, limits, agreed, seen) for candidate, reading in zip(given, readings, strict=True)
@@ -188,6 +214,9 @@ def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifte
     for candidate, reading, reason in zip(given, readings, reasons, strict=True):
         outcome.num_answers += reading is not None
         outcome.num_correct += reading is not None and reading.is_correct
+        if reading is not None and reading.source is not None:
+            outcome.sources[reading.source] += 1
+            outcome.right_sources[reading.source] += reading.is_correct
         if reason is None:
             assert candidate.question is not None
             assert reading is not None
@@ -224,18 +253,21 @@ def with_thought(reading: Reading, candidate: Candidate) -> Reading:
 
 
 def _agreed_answers(
-    candidates: Sequence[Candidate], readings: Sequence[Reading | None], min_agreement: float
+    candidates: Sequence[Candidate], readings: Sequence[Reading | None], limits: Limits
 ) -> dict[str, str]:
-    """The commonest answer of each question whose samples agree enough, failures counted as samples without an answer."""
+    """The commonest answer of each question whose samples agree enough.
+
+    Failures, and answers that do not count, are samples without an answer.
+    """
     samples: dict[str, tuple[Question, list[str | None]]] = {}
     for candidate, reading in zip(candidates, readings, strict=True):
         if candidate.question is not None and candidate.question.split is Split.TRAIN:
             _, answers = samples.setdefault(candidate.question.id, (candidate.question, []))
-            answers.append(reading.answer if reading else None)
+            answers.append(reading.answer if reading and reading.is_accepted(limits.accept) else None)
     agreed = {}
     for question, answers in samples.values():
         answer, share = commonest_answer(answers, question.answer_kind)
-        if answer is not None and share >= min_agreement:
+        if answer is not None and share >= limits.min_agreement:
             agreed[question.id] = answer
     return agreed
 
@@ -275,6 +307,8 @@ def _reason_of_text(reading: Reading, limits: Limits) -> Reason | None:
         return "unreadable_answer"
     if limits.filter == "correct" and not reading.is_correct:
         return "wrong_answer"
+    if not reading.is_accepted(limits.accept):
+        return "unannounced_answer"
     if limits.ascii_digits and any(c.isdecimal() and not c.isascii() for c in reading.text):
         return "foreign_digits"
     if length < limits.min_characters:

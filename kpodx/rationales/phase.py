@@ -119,6 +119,7 @@ def build_limits(config: RationalesConfig) -> Limits:
         config.digits == "ascii",
         max_steps=config.max_steps,
         max_tokens=config.max_tokens,
+        accept=config.accept,
     )
 
 
@@ -156,9 +157,13 @@ def build_candidates(config: RationalesConfig, questions: Sequence[Question]) ->
     index = QuestionIndex(questions, recording.asked, request_keys(config, questions))
     for path, record in recording.completions:
         parts = separate_thoughts(record.completion, record.thought)
-        origin = Origin(server=path.name)
         candidate = Candidate(
-            index.find(record), parts.explanation, record.label, failure=record.failure, origin=origin
+            index.find(record),
+            parts.explanation,
+            record.label,
+            failure=record.failure,
+            origin=Origin(server=path.name),
+            reply=record.reply,
         )
         yield choose(candidate, parts, config.thoughts)
 
@@ -182,7 +187,7 @@ def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, ob
     """What was kept and rejected: counts, the share of right answers, lengths of the kept reasoning.
 
     `answer_agreement` is the share of completions of train questions whose own answer equals the reference, before any
-    filter; None where there were none.
+    filter; None where there were none. `answers` counts the answers that were read by how the completions give them.
     """
     texts = [rationale.text for rationale in outcome.rationales]
     return {
@@ -190,6 +195,10 @@ def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, ob
         "kept": len(outcome.rationales),
         "rejected": outcome.reasons(),
         "answer_agreement": outcome.num_correct / outcome.num_answers if outcome.num_answers else None,
+        "answers": {
+            source: {"read": outcome.sources[source], "right": outcome.right_sources[source]}
+            for source in ("announced", "stated", "guessed")
+        },
         "train_questions": sum(question.split is Split.TRAIN for question in questions),
         "train_questions_without_rationale": questions_without(questions, outcome.rationales),
         "characters": _spread([len(text) for text in texts]),

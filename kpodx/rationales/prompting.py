@@ -17,7 +17,8 @@ from kpodx.rationales.config import PromptConfig, SamplingConfig
 from kpodx.rationales.recorded import read_records
 from kpodx.rationales.requests import Message, Request
 from kpodx.schema import AnswerKind, Question
-from kpodx.text.completions import clean_completion, find_answer_markers, split_completion
+from kpodx.text.announcements import find_answer_markers
+from kpodx.text.completions import clean_completion
 from kpodx.text.prompts import answer_sentence, format_choices
 
 ANSWER_CUES = {
@@ -144,16 +145,6 @@ def answer_request(
     return Request(
         first.model, conversation, parameters, 0, first.template + ANSWER_TEMPLATE, first.question_id, first.question
     )
-
-
-def with_answer(text: str, answer: str) -> str:
-    """A rationale and the separately extracted answer as one completion, without the rationale's own answer sentence.
-
-    >>> with_answer("2 + 3 = 5. The answer is 6.", " 5.")
-    '2 + 3 = 5.\\nTherefore, the answer is 5.'
-    """
-    reasoning, _ = split_completion(clean_completion(text))
-    return f"{reasoning}\nTherefore, the answer is {answer.strip()}"
 
 
 def join_messages(request: Request) -> str:

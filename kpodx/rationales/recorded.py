@@ -26,6 +26,7 @@ class RecordedCompletion:
         line: where it stands.
         asked: the text that the teacher was asked, which holds the question; empty if unknown.
         failure: why the record is not a usable text, None if it is one.
+        reply: what the teacher answered when it was asked for the answer alone, None if it was not.
     """
 
     completion: str
@@ -35,11 +36,16 @@ class RecordedCompletion:
     line: int = field(default=0, compare=False)
     asked: str = ""
     failure: FailureReason | None = None
+    reply: str | None = None
 
     @property
     def label(self) -> str:
         """What names the record if its question is unknown."""
         return self.question_id or (self.question or self.asked)[:80]
+
+
+REPLY_KEY = "answer_completion"
+"""Key of the reply to the second question in a record that `kpodx rationales export` wrote."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +161,10 @@ def _completions(record: Mapping[str, Any], keys: RecordKeys, path: Path, number
             f"{path}, line {number}: expected the key {keys.id!r} or {keys.question!r}, found {_found(record)}.",
             hint="Set rationales.id_key or rationales.question_key.",
         )
-    thoughts = thoughts_of(record, keys.completion)
+    thoughts, reply = thoughts_of(record, keys.completion), _reply(record, path, number)
     for row, text in enumerate(_texts(record[keys.completion], keys, path, number)):
         thought = thoughts[row] if row < len(thoughts) else ""
-        yield RecordedCompletion(text, question_id, question, thought, number)
+        yield RecordedCompletion(text, question_id, question, thought, number, reply=reply)
 
 
 def _text_of(value: object) -> str | None:
@@ -195,6 +201,17 @@ def thoughts_of(record: Mapping[str, Any], completion_key: str) -> list[str]:
     value = next((value for value in values if value), "")
     items = value if isinstance(value, list) else [value]
     return [item if isinstance(item, str) else "" for item in items]
+
+
+def _reply(record: Mapping[str, Any], path: Path, number: int) -> str | None:
+    """Return the reply to the second question that a record holds, None if it holds none."""
+    reply = record.get(REPLY_KEY)
+    if reply is not None and not isinstance(reply, str):
+        raise DataError(
+            f"{path}, line {number}: expected {REPLY_KEY!r} to hold text, got {type(reply).__name__}.",
+            hint="It is what the teacher answered when it was asked for the answer alone; leave it out if it was not.",
+        )
+    return reply
 
 
 class QuestionIndex:

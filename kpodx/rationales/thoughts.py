@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from kpodx.rationales.config import ThoughtChoice
 from kpodx.rationales.filtering import Candidate
 from kpodx.rationales.requests import judge_text
-from kpodx.text.completions import find_answer_markers
+from kpodx.text.announcements import find_answer_markers
 from kpodx.text.thoughts import Separated
 
 

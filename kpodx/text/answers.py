@@ -1,80 +1,128 @@
 """Reading the final answer out of generated text, and comparing it with the reference.
 
-The answer is looked for after the last explicit marker ("####", "the answer is", "Answer:", \\boxed{…}), then in the
-last sentence that opens with a concluding word ("Therefore, …"), then at the end of the text. Nothing here raises on
-any text, and all of it takes time linear in the text's length.
+An answer that the text announces ("####", "the answer is", "Answer:", \\boxed{…}, and the same in other languages) is read
+behind the last announcement, and nowhere else. Only a text without an announcement is read by its last sentence. Nothing here
+raises on any text, and all of it takes time linear in the text's length.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from kpodx.schema import AnswerKind
-from kpodx.text.choices import last_choice, names_choice, read_choice
-from kpodx.text.completions import clean_completion, find_answer_markers, remove_calculator_marks
-from kpodx.text.lexemes import plain_text
-from kpodx.text.number_words import NUMBER_WORDS
-from kpodx.text.numbers import Quantity, find_quantities, format_number
-from kpodx.text.steps import step_texts
+from kpodx.text.announcements import AnswerMarker, find_answer_markers
+from kpodx.text.asked_units import AskedUnit, find_asked_unit
+from kpodx.text.choices import concluding_choice, is_option_alone, read_choice
+from kpodx.text.completions import clean_completion, remove_calculator_marks
+from kpodx.text.cues import FULL_WIDTH, load_cues
+from kpodx.text.number_answers import concluding_number, count_words, number_after_marker
+from kpodx.text.numbers import format_number
+from kpodx.text.sentences import split_sentences
+
+AnswerSource = Literal["announced", "stated", "guessed"]
 
 RELATIVE_TOLERANCE = Fraction(1, 10_000)
 """How far, relative to the reference, a number may be off where one of the two is a repeating or long decimal."""
 LONG_DECIMALS = 5
 """From this many decimals on, a written decimal counts as a rounded one."""
 
-_WINDOW = 600  # characters after a marker that are read
-_LONGEST_SENTENCE = 4000  # characters, counted from its end, that are read of a sentence
+_WINDOW = 600  # Characters behind an announcement that are read.
 _MAX_MARKERS = 16
-_NO_ANSWER = re.compile(
-    r"\W{0,4}(?:\w{1,12}\s){0,2}(?:unknown|undefined|unclear|cannot|can't|can not|could not|impossible|insufficient"
-    r"|not (?:enough|possible|known|given|clear|determin\w{2,6}))\b",
-    re.IGNORECASE,
-)
+_LONGEST_ANSWER = 6  # Words; a longer sentence behind "Answer:" begins a solution if more sentences follow.
+_MIN_ENGLISH_WORDS = 2
 _NEGATED = re.compile(r"\s{0,3}not\b", re.IGNORECASE)
-_CONCLUSION = re.compile(
-    r"\W{0,6}(?:therefore|thus|hence|consequently|in conclusion|in summary|finally|so)\b", re.IGNORECASE
-)
-_RESTATED = re.compile(r",\s{0,3}or\b")
-_ALTERNATIVE = re.compile(
-    r"\s{0,3}(?:(?:[^\W\d]{1,20}\s{1,3})?(?:or|to)|and|&)\s{1,3}(?:the |about )?\Z", re.IGNORECASE
-)
-_YES_NO = re.compile(r"(?P<negated>\bnot )?\b(?P<word>yes|no|true|false)\b(?P<after>\W?)", re.IGNORECASE)
-_MAY_HOLD_NUMBER = re.compile(r"[\d½⅓⅔¼¾]|\b(?:" + "|".join(sorted(NUMBER_WORDS)) + ")", re.IGNORECASE)
-_YES = ("yes", "true")
 _PLAIN_INTEGER = re.compile(r"\s{0,3}\$?(0|-?[1-9][0-9]{0,14})\.?\s{0,3}")
 """An integer alone, as most answers are: it needs no further reading."""
+# "(yes or no)" repeats the question; "yes or no" elsewhere leaves both open.
+_ASKED_YES_NO = re.compile(
+    r"[(\[（] ?(?:yes|true) ?(?:or|/|,) ?(?:no|false) ?[)\]）]|\b(?:yes|true) (?:or|/) (?:no|false)(?=\?| ?:| is\b)",
+    re.IGNORECASE,
+)
+_YES_AND_NO = re.compile(r"\b(?:yes|true)\W{0,3}(?:or|and|/) ?\W{0,3}(?:no|false)\b", re.IGNORECASE)
+_PAUSES = frozenset(".,!;:)\"'*\n。，")
 
 
-def extract_answer(text: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
-    """The final answer of a generated text in canonical form, or None where none can be read.
+@dataclass(frozen=True)
+class AnswerReading:
+    """The final answer of a text in canonical form, and how the text gives it; None for both if none can be read.
 
-    Numbers: the value after the last marker, else of the last "Therefore, …" sentence, else the last number; sums are
-    worked out, a percentage keeps its figure (50% is 50), a range or two alternatives are None. An answer that is
-    announced but cannot be read ("5 / 0", a sum cut short, "unknown") is None, whatever numbers come before it.
+    Attributes:
+        answer: the answer.
+        source: "announced" behind an explicit announcement, "stated" by a last sentence that leaves no doubt, and "guessed" for
+            anything weaker.
+    """
+
+    answer: str | None
+    source: AnswerSource | None = None
+
+
+UNREAD = AnswerReading(None)
+
+
+def extract_answer(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> str | None:
+    """Return the final answer of a generated text in canonical form, or None if none can be read.
+
+    Sums are worked out, a percentage keeps its figure (50% is 50), and a range or two alternatives are None. So is an answer
+    that is announced but cannot be read ("5 / 0", "unknown", a text that ends there), whatever comes before it.
 
     Args:
         text: what the model wrote, run-on questions included.
         kind: how the answer is read.
         choices: the texts of options A, B, … of a multiple-choice question.
+        question: the question, which may decide between two numbers by the unit it asks for.
 
     >>> extract_answer("She has 16 - 3 = 13 eggs. The answer is $1,300.", AnswerKind.NUMBER)
     '1300'
     >>> extract_answer("So the answer is (c) sea.", AnswerKind.CHOICE, ["pond", "lake", "sea"])
     'C'
+    >>> extract_answer("17 - 2 = 15 sacks were left. The answer is that it depends.", AnswerKind.NUMBER) is None
+    True
     """
-    text = remove_calculator_marks(clean_completion(text))
+    return read_answer(text, kind, choices, question).answer
+
+
+def read_answer(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> AnswerReading:
+    """Return what `extract_answer` returns, and how the text gives it.
+
+    >>> read_answer("Die Antwort lautet 18.", AnswerKind.NUMBER)
+    AnswerReading(answer='18', source='announced')
+    """
+    text = remove_calculator_marks(clean_completion(text)).translate(FULL_WIDTH)
+    return _read_text(text, kind, choices, find_asked_unit(question) if question else None)
+
+
+def read_reply(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> AnswerReading:
+    """Return the answer of a reply to "Therefore, the answer is": a completion of its own, or the answer alone.
+
+    >>> read_reply(" (c) sea.", AnswerKind.CHOICE, ["pond", "lake", "sea"])
+    AnswerReading(answer='C', source='announced')
+    """
+    cleaned = remove_calculator_marks(clean_completion(text)).translate(FULL_WIDTH)
+    unit = find_asked_unit(question) if question else None
+    if find_answer_markers(cleaned):
+        return _read_text(cleaned, kind, choices, unit)
+    return _as_announced(_read(cleaned[:_WINDOW], kind, choices, unit)[1])
+
+
+def _as_announced(answer: str | None) -> AnswerReading:
+    return UNREAD if answer is None else AnswerReading(answer, "announced")
+
+
+def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
+    """Return the answer of a cleaned text."""
     for segment in _announced(text):
-        if kind is not AnswerKind.YES_NO and _NEGATED.match(segment):
+        is_negated = kind is not AnswerKind.YES_NO and _NEGATED.match(segment) is not None
+        if is_negated and not load_cues().refusal.match(segment.lstrip()):
             continue
-        if _NO_ANSWER.match(segment):
-            return None
-        found, answer = _read(segment, kind, choices)
-        if found:
-            return answer
-    return _unannounced(text, kind, choices)
+        found, answer = _read(segment, kind, choices, unit)
+        if not found and load_cues().comment.match(segment):
+            continue
+        return _as_announced(answer)
+    return _unannounced(text, kind, choices, unit)
 
 
 def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
@@ -88,7 +136,7 @@ def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) ->
     >>> canonical_answer("(c)", AnswerKind.CHOICE), canonical_answer("Yes.", AnswerKind.YES_NO)
     ('C', 'yes')
     """
-    return _read(raw, kind, choices)[1]
+    return _read(raw, kind, choices, None)[1]
 
 
 def answers_equal(predicted: str | None, reference: str, kind: AnswerKind) -> bool:
@@ -117,17 +165,35 @@ def _is_rounded(canonical: str) -> bool:
 
 
 def _announced(text: str) -> Iterator[str]:
-    """What follows each explicit marker, the last marker first, up to the next one."""
+    """Yield what follows each announcement up to the next one, the last announcement first."""
     markers = find_answer_markers(text)
     stop = len(text)
     for marker in reversed(markers[-_MAX_MARKERS:]):
-        segment = text[marker.stop : min(stop, marker.stop + _WINDOW)]
-        yield _inside_braces(segment) if marker.boxed else _without_bullet(segment)
+        following = text[marker.stop : min(stop, marker.stop + _WINDOW)]
+        if not _heads_reasoning(text[marker.start : marker.stop], following):
+            yield _segment(following, marker)
         stop = marker.start
 
 
+def _heads_reasoning(marker: str, following: str) -> bool:
+    """Return whether a marker with a colon is the heading of a whole solution: of several sentences, the first a long one."""
+    if not marker.rstrip(" *_").endswith((":", "：")):
+        return False
+    sentences = [sentence for sentence in split_sentences(following) if any(map(str.isalnum, sentence))]
+    return len(sentences) > 1 and count_words(sentences[0]) > _LONGEST_ANSWER
+
+
+def _segment(text: str, marker: AnswerMarker) -> str:
+    """Return what follows `marker`, made ready to be read."""
+    if marker.boxed:
+        return _inside_braces(text)
+    text = _without_bullet(text)
+    cues = load_cues().languages.get(marker.language)
+    return _with_decimal_points(text) if cues and cues.decimal_comma else text
+
+
 def _inside_braces(segment: str) -> str:
-    """`segment` up to the brace that closes the one opened before it."""
+    """Return `segment` up to the brace that closes the one opened before it."""
     depth = 1
     for at, character in enumerate(segment):
         depth += (character == "{") - (character == "}")
@@ -137,98 +203,118 @@ def _inside_braces(segment: str) -> str:
 
 
 def _without_bullet(segment: str) -> str:
-    """`segment` without a list bullet on the line after the marker: in "Answer:\\n- 3" the dash is no minus."""
+    """Return `segment` without a list bullet on the line after the marker: in "Answer:\\n- 3" the dash is not a minus."""
     return re.sub(r"\A[ \t]{0,8}\n\s{0,8}[-*•] ", "", segment)
 
 
-def _read(segment: str, kind: AnswerKind, choices: Sequence[str]) -> tuple[bool, str | None]:
-    """(whether `segment` states an answer of this kind at all, its canonical form or None if it cannot be read)."""
+def _with_decimal_points(segment: str) -> str:
+    """Return `segment` with "1.200,50" written as "1200.50"; "1,200" stays as it is, since it is either of two numbers.
+
+    >>> _with_decimal_points("3,5 Liter für 1.200 Euro")
+    '3.5 Liter für 1200 Euro'
+    """
+    grouped = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){1,6}(?![\d.])")
+    segment = grouped.sub(lambda match: match[0].replace(".", ""), segment)
+    return re.sub(r"(?<![\d.,])(\d{1,18}),(?!\d{3}(?!\d))(\d{1,18})(?![\d.,]\d)", r"\1.\2", segment)
+
+
+def _read(segment: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> tuple[bool, str | None]:
+    """Return whether `segment` states an answer of this kind at all, and its canonical form or None if it cannot be read."""
     if kind is AnswerKind.NUMBER:
         plain = _PLAIN_INTEGER.fullmatch(segment)
-        return (True, plain[1]) if plain else _number_after_marker(segment)
-    sentence = next((step for step in step_texts(segment.lstrip()) if any(map(str.isalnum, step))), "")
+        return (True, plain[1]) if plain else _number_after_marker(segment, unit)
+    sentence = next((step for step in split_sentences(segment.lstrip()) if any(map(str.isalnum, step))), "")
     if kind is AnswerKind.CHOICE:
-        found = read_choice(sentence, choices)
-        return found is not None or names_choice(sentence, choices), found
+        if _is_refusal(sentence, choices):
+            return True, None
+        chosen = read_choice(sentence, choices)
+        return chosen is not None, chosen
     if kind is AnswerKind.YES_NO:
-        match = _YES_NO.search(sentence)
-        return match is not None, _yes_or_no(match) if match else None
-    answer = " ".join(sentence.split()).strip(" \"'“”‘’*_`.!,;:")
-    return bool(answer), answer or None
+        return _read_yes_or_no(sentence)
+    answer = " ".join(sentence.split()).strip(" \"'“”„«»‘’*_`.!,;:。，；：！")
+    return bool(answer), None if load_cues().refusal.match(answer) else answer or None
 
 
-def _unannounced(text: str, kind: AnswerKind, choices: Sequence[str]) -> str | None:
-    """The answer of a text without any marker that can be read."""
-    if kind is AnswerKind.NUMBER:
-        return _concluding_number(text)
-    if kind is AnswerKind.CHOICE:
-        return last_choice(text, choices)
-    if kind is AnswerKind.YES_NO:
-        # "no" is often a determiner ("there is no way"): it answers only at the start or before a pause.
-        stated = [
-            m for m in _YES_NO.finditer(text) if m.start() == 0 or m["after"] in (*".,!;:)\"'*\n",) or not m["after"]
-        ]
-        return _yes_or_no(stated[-1]) if stated else None
-    return None
+def _is_refusal(sentence: str, choices: Sequence[str]) -> bool:
+    """Return whether `sentence` begins by saying that there is no answer, in words that are not an option's."""
+    refusal = load_cues().refusal
+    is_refusal = refusal.match(sentence.lstrip(" \n([*")) is not None
+    return is_refusal and not any(map(refusal.search, choices))
 
 
-def _yes_or_no(match: re.Match[str]) -> str:
-    return "yes" if (match["word"].lower() in _YES) != (match["negated"] is not None) else "no"
+def _number_after_marker(segment: str, unit: AskedUnit | None = None) -> tuple[bool, str | None]:
+    reading = number_after_marker(segment[:_WINDOW], unit)
+    return reading.is_found, _canonical_number(reading.value)
 
 
 def _canonical_number(value: Fraction | None) -> str | None:
     return None if value is None else format_number(value)
 
 
-def _number_after_marker(segment: str) -> tuple[bool, str | None]:
-    plain = plain_text(segment[:_WINDOW]).strip()
-    for index, sentence in enumerate(step_texts(plain)):
-        quantities = find_quantities(sentence, after_marker=index == 0)
-        if quantities:
-            return True, _canonical_number(_stated_number(sentence, quantities))
-    return False, None
+def _read_yes_or_no(sentence: str) -> tuple[bool, str | None]:
+    """Return whether a sentence behind an announcement says yes or no at all, and which of them."""
+    sentence = _ASKED_YES_NO.sub(" ", sentence)
+    found = load_cues().yes_or_no.search(sentence)
+    if found is None or _YES_AND_NO.search(sentence):
+        return found is not None, None
+    refusal = load_cues().refusal.search(sentence)
+    if refusal and refusal.start() < found.start():
+        return True, None
+    return True, _yes_or_no(found)
 
 
-def _stated_number(sentence: str, quantities: Sequence[Quantity]) -> Fraction | None:
-    """The number that a sentence after a marker gives: its first, unless it is restated (", or 8 in all") or told in a
-    clause of its own ("that after all of this Tom has 5"); None for two numbers ("2 or 3", "5 to 6", "3 and 4")."""
-    first = quantities[0]
-    if len(re.findall(r"\w+", sentence[: first.start])) > 5:
-        return _last_number(quantities)
-    for before, after in itertools.pairwise(quantities):
-        between = sentence[before.stop : after.start]
-        if _RESTATED.search(between):
-            return after.value
-        if before is first and _ALTERNATIVE.match(between) and before.value != after.value:
-            return None
-    return first.value
+def _yes_or_no(match: re.Match[str]) -> str:
+    return "yes" if (match["yes"] is not None) != (match["negated"] is not None) else "no"
 
 
-def _last_number(quantities: Sequence[Quantity]) -> Fraction | None:
-    """The number that a sentence ends up with: the result of its last sum, else its last figure, else number word."""
-    equations = [quantity for quantity in quantities if quantity.is_equation]
-    figures = [quantity for quantity in quantities if not quantity.from_words]
-    return (equations or figures or quantities)[-1].value
+def _unannounced(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
+    """Return the answer of a text without any announcement; a guess only if the text is English."""
+    sentences = split_sentences(text)
+    if kind is AnswerKind.NUMBER:
+        number = concluding_number(sentences, unit)
+        answer, is_clear = _canonical_number(number.value), number.is_clear
+    elif kind is AnswerKind.CHOICE:
+        choice = concluding_choice(text, sentences, choices)
+        answer, is_clear = choice.letter, choice.is_clear
+    elif kind is AnswerKind.YES_NO:
+        answer, is_clear = _concluding_yes_or_no(text)
+    else:
+        return UNREAD
+    is_stated = is_clear and (_is_concluded(sentences) or _is_alone(text, choices))
+    if answer is None or not (is_stated or _is_english(text)):
+        return UNREAD
+    return AnswerReading(answer, "stated" if is_clear else "guessed")
 
 
-def _concluding_number(text: str) -> str | None:
-    """The number of the last concluding sentence, else of the last sentence with figures, else with number words.
+def _is_concluded(sentences: Sequence[str]) -> bool:
+    """Return whether the last sentence is a sum, or opens as a conclusion does in any language with cues."""
+    last = next((sentence for sentence in reversed(sentences) if any(map(str.isalnum, sentence))), "")
+    return load_cues().conclusion.match(last) is not None or not re.search(r"[^\W\d_]", last)
 
-    "So" and "finally" open middle steps as often as conclusions: they count only in the last sentence with a number.
-    """
-    figures: Fraction | None = None
-    words: Fraction | None = None
-    has_figures = has_words = False
-    for sentence in reversed(step_texts(text)):
-        tail = sentence[-_LONGEST_SENTENCE:]
-        quantities = find_quantities(plain_text(tail)) if _MAY_HOLD_NUMBER.search(tail) else []
-        if not quantities:
-            continue
-        conclusion = _CONCLUSION.match(sentence)
-        if conclusion and not conclusion[0].lower().endswith(("so", "finally")):
-            return _canonical_number(_last_number(quantities))
-        if not has_figures and not all(quantity.from_words for quantity in quantities):
-            figures, has_figures = _last_number(quantities), True
-        elif not has_words:
-            words, has_words = _last_number(quantities), True
-    return _canonical_number(figures if has_figures else words)
+
+def _concluding_yes_or_no(text: str) -> tuple[str | None, bool]:
+    """Return the last yes or no of a text, and whether it opens the text or closes it."""
+    text = _ASKED_YES_NO.sub(" ", text).strip()
+    # "no" is often a determiner ("there is no way"): it answers only at the start or before a pause.
+    stated = [
+        match
+        for match in load_cues().yes_or_no.finditer(text)
+        if match.start() == 0 or match["after"] in _PAUSES or not match["after"]
+    ]
+    if not stated:
+        return None, False
+    last = stated[-1]
+    return _yes_or_no(last), last.start() == 0 or not re.search(r"\w", text[last.end() :])
+
+
+def _is_english(text: str) -> bool:
+    """Return whether a text holds common words of English, and more of them than of other languages."""
+    cues = load_cues()
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    num_english = sum(word in cues.english for word in words)
+    return num_english >= _MIN_ENGLISH_WORDS and num_english > sum(word in cues.foreign for word in words)
+
+
+def _is_alone(text: str, choices: Sequence[str]) -> bool:
+    """Return whether a text is nothing but its answer: "18", "(B)", "B. the sea", "Yes.", "2 + 2 = 4"."""
+    return len(re.findall(r"[^\W\d_]+", text)) <= 1 or is_option_alone(text, choices)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from kpodx.text.announcements import AnswerMarker, find_answer_markers
 from kpodx.text.steps import count_steps, step_bounds
 
 # A line that opens a new question; few-shot teachers run on into questions of their own.
@@ -18,60 +17,6 @@ _SPECIAL_TOKEN = re.compile(r"</s>|<\|(?:endoftext|im_end|eot_id|end_of_text|end
 _LEADING_A = re.compile(r"\s*+[*]{0,2}A[*]{0,2}:[*]{0,2}\s*+")
 _LEADING_ANSWER = re.compile(r"\s*+[#*]{0,4} ?(?:Answer|Solution|Response)[*]{0,2}:[*]{0,2}\s*+", re.IGNORECASE)
 _CALCULATOR = re.compile(r"<<[^<>\n=]{1,200}=[^<>\n]{0,200}>>")
-
-# All gaps are bounded, so that no text makes the search slower than linear.
-_LEAD = (
-    r"(?:\b(?:and|but|so|thus|therefore|hence|then|now|finally)[ ,:*_]{1,4}){0,2}"
-    r"(?:\b(?:the|my|our|your|this|final|correct|best|right|most|likely|overall)[ *_]{1,4}){0,3}"
-)
-_SUBJECT = (
-    r"\banswer(?: choice| option)?(?:[ *_]{1,3}to (?:the|this|your) (?:question|problem))?"
-    r"|\b(?:correct|best|right) (?:option|choice)"
-)
-_VERB = r"[*_]{0,2}(?:[ ]{0,2}[:=]|[ ]{1,3}(?:is|was|equals|would be|should be|will be|comes to)\b)"
-_MARKER_WORDS = ("answer", "option", "choice", "####", "\\boxed", "\\fbox")
-"""One of these is in every marker: where none stands, the slow search below is spared."""
-_LONGEST_LEAD = 75
-"""More characters than a marker can have before that word."""
-_MARKER = re.compile(
-    rf"\b(?=[abcfhlmnorsty])(?P<sentence>{_LEAD}(?:{_SUBJECT}){_VERB}[ *_]{{0,4}}:?)|####|(?P<box>\\(?:boxed|fbox)[ ]{{0,2}}\{{)",
-    re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True)
-class AnswerMarker:
-    """Where a text says that its answer follows.
-
-    `start` is where the clause begins, `stop` where the answer may begin; `boxed` marks LaTeX's \\boxed{.
-    """
-
-    start: int
-    stop: int
-    boxed: bool = False
-
-
-def find_answer_markers(text: str) -> list[AnswerMarker]:
-    """Every explicit announcement of an answer, in order: "the answer is", "Answer:", "####", "\\boxed{".
-
-    >>> [(marker.start, marker.stop) for marker in find_answer_markers("5 apples. So the answer is 5.")]
-    [(10, 27)]
-    """
-    return list(_markers(text))
-
-
-# One text is searched several times in a row, by all who read it.
-@functools.lru_cache(maxsize=64)
-def _markers(text: str) -> tuple[AnswerMarker, ...]:
-    start = 0
-    if text.isascii():
-        # Lower case keeps every character's place in ASCII alone.
-        lower = text.lower()
-        places = [place for word in _MARKER_WORDS if (place := lower.find(word)) >= 0]
-        if not places:
-            return ()
-        start = max(0, min(places) - _LONGEST_LEAD)
-    return tuple(AnswerMarker(m.start(), m.end(), m["box"] is not None) for m in _MARKER.finditer(text, start))
 
 
 def remove_calculator_marks(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+from kpodx.text.cues import CJK, FULL_WIDTH
 from kpodx.text.expressions import Token
 from kpodx.text.number_words import SCALES, read_number_words
 
@@ -14,20 +15,27 @@ MAX_DIGITS = 100
 CURRENCIES = "$€£¥₹"
 UNREADABLE = Token("unreadable")
 
-_CHARACTERS = str.maketrans(
+_CHARACTERS = FULL_WIDTH | str.maketrans(
     {
         **dict.fromkeys("−﹣－", "-"),
         **dict.fromkeys("×·⋅∙∗", "*"),
         **dict.fromkeys("÷⁄∕", "/"),
         **dict.fromkeys("≈≃＝", "="),
+        "、": ", ",
         **dict.fromkeys("\u00a0\u2009\u202f\u2007\u200a\t", " "),
-        **{"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4", "²": "^2", "³": "^3", "`": " "},
+        **{"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4", "²": "^2", "³": "^3"},
+        **{"`": " ", "°": " degrees "},
     }
 )
 # LaTeX and markdown to plain signs, in this order; every gap is bounded.
 _REWRITES = (
     (re.compile(r"\\[dtc]?frac ?\{ ?(\d{1,40}) ?\} ?\{ ?(\d{1,40}) ?\}"), r" \1/\2"),
     (re.compile(r"\\[dtc]?frac ?\{([^{}]{1,80})\} ?\{([^{}]{1,80})\}"), r" ((\1)/(\2))"),
+    (re.compile(r"\\[dtc]?frac ?(\d) ?(\d)"), r" \1/\2"),
+    (re.compile(r"\^ ?\{? ?\\circ ?\}?"), " degrees "),
+    (re.compile(r"\\sqrt(?![a-zA-Z])"), "√"),
+    (re.compile(r"\\pi(?![a-zA-Z])"), "π"),
+    (re.compile(rf"(?<=[{CJK}])(?=[\d.$€£¥₹-])|(?<=\d)(?=[{CJK}])"), " "),
     (re.compile(r"\\(?:times|cdot|ast)(?![a-zA-Z])"), " * "),
     (re.compile(r"\\div(?![a-zA-Z])"), " / "),
     (re.compile(r"\\approx(?![a-zA-Z])"), " = "),
@@ -46,7 +54,7 @@ _LEXEME = re.compile(
     (?P<clock>(?<![\w.])\d{1,9}(?::\d{1,9})+)
   | (?P<range>(?<![\w.+*/^=(-])(?P<low>\d{1,9}(?:\.\d{1,9})?)(?P<dash>[-–—]|[ ][–—][ ])(?P<high>\d{1,9}(?:\.\d{1,9})?)
       (?!\w|\.\d|[ ]?[-+*/^=]))
-  | (?P<mixed>(?<![\w.,/])(?P<whole>\d{1,9})(?:[ ]|[ ]and[ ])(?P<top>[1-9]\d{0,8})/(?P<bottom>[1-9]\d{0,8})(?![\d/]))
+  | (?P<mixed>(?<![\w.,/])(?P<whole>\d{1,9})(?:[ ]{1,2}|[ ]and[ ])(?P<top>[1-9]\d{0,8})/(?P<bottom>[1-9]\d{0,8})(?![\d/]))
   | (?P<number>(?<!\w)(?:
         \d{1,3}(?:,\d{2,3}){0,8},\d{3}(?!\d)(?:\.\d+)?
       | \d{1,3}(?:[ ]\d{3}){1,8}(?![\d,/])(?:\.\d+)?
@@ -58,6 +66,9 @@ _LEXEME = re.compile(
     """,
     re.VERBOSE,
 )
+_CJK_SCALES = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_WHOLE_MONEY = frozenset(("dollar", "dollars", "euro", "euros", "pound", "pounds", "buck", "bucks"))
+_CENTS = frozenset(("cent", "cents", "pence", "penny", "pennies"))
 # Before "one" it is a pronoun: "each one gets 5".
 _BEFORE_PRONOUN = frozenset(("each", "every", "this", "that", "which", "no", "any", "the", "other", "another", "only"))
 
@@ -88,7 +99,7 @@ def plain_text(text: str) -> str:
 def read_lexemes(plain: str) -> list[Lexeme]:
     """The words, numbers and signs of a plain text, in order; spaces are left out."""
     lexemes = [lexeme for match in _LEXEME.finditer(plain) for lexeme in _lexemes(match)]
-    return _merge_signs(_merge_words(lexemes))
+    return _merge_signs(_merge_money(_merge_words(lexemes)))
 
 
 def _lexemes(match: re.Match[str]) -> list[Lexeme]:
@@ -165,12 +176,44 @@ def _number_of_words(lexemes: Sequence[Lexeme], at: int, before: str) -> tuple[L
 def _scaled(number: Lexeme, after: Lexeme, *, is_money: bool) -> tuple[Lexeme, int]:
     """`number` times the scale in the word after it, and how many lexemes that takes."""
     scale = SCALES.get(after.text.lower(), 1)
+    if scale == 1 and after.text[0] in _CJK_SCALES:
+        scale = _CJK_SCALES[after.text[0]]
     if is_money and after.start == number.stop:
         scale = {"k": 1000, "K": 1000, "M": 10**6}.get(after.text, scale)
     if scale == 1 or number.token.kind != "number":
         return number, 1
     token = Token("number", number.token.value * scale)
     return Lexeme("number", number.start, after.stop, number.text, token, number.from_words), 2
+
+
+def _merge_money(lexemes: Sequence[Lexeme]) -> list[Lexeme]:
+    """Return the lexemes with a sum in two units, such as "34 dollars and 72 cents", as one number."""
+    merged: list[Lexeme] = []
+    at = 0
+    while at < len(lexemes):
+        is_sign = bool(merged) and merged[-1].kind in CURRENCIES
+        money, used = _money(lexemes[at : at + 5], has_sign=is_sign)
+        merged.append(money)
+        at += used
+    return merged
+
+
+def _money(lexemes: Sequence[Lexeme], *, has_sign: bool) -> tuple[Lexeme, int]:
+    """Return the sum of money that `lexemes` begin with and how many it takes; else the first lexeme alone."""
+    whole, at = lexemes[0], 1
+    if whole.token.kind != "number" or len(lexemes) < 3:
+        return whole, 1
+    has_unit = lexemes[at].text.lower() in _WHOLE_MONEY
+    at += has_unit
+    at += at < len(lexemes) and lexemes[at].text.lower() in ("and", "&")
+    if not (has_unit or has_sign) or at + 1 >= len(lexemes):
+        return whole, 1
+    cents, unit = lexemes[at : at + 2]
+    is_below_one = cents.token.kind == "number" and 0 <= cents.token.value < 100
+    if not is_below_one or unit.text.lower() not in _CENTS or whole.token.value.denominator != 1:
+        return whole, 1
+    token = Token("number", whole.token.value + cents.token.value / 100)
+    return Lexeme("number", whole.start, unit.stop, whole.text, token, whole.from_words and cents.from_words), at + 2
 
 
 def _merge_signs(lexemes: Sequence[Lexeme]) -> list[Lexeme]:

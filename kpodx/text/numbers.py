@@ -9,7 +9,10 @@ from fractions import Fraction
 from kpodx.text.expressions import Token, evaluate
 from kpodx.text.lexemes import CURRENCIES, UNREADABLE, Lexeme, read_lexemes
 
+_CONJUNCTIONS = ("and", "or", "but", "then", "so")
 _OPERATORS = "+-*/^="
+ROOT = "√"
+"""The sign of a root; a sum that holds one has no value here."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class _Run:
         for index in range(at, at + 6):
             if self.kind(index) == "number":
                 return True
-            if self.kind(index) not in ("(", "+", "-", *CURRENCIES):
+            if self.kind(index) not in ("(", "+", "-", ROOT, *CURRENCIES):
                 return False
         return False
 
@@ -102,6 +105,9 @@ class _Run:
         """Where reading goes on after up to three unit words ("5 apples + 3"); None where the sum ends before them."""
         at = self.at
         while self.kind(at) == "word" and at - self.at < 3:
+            if self.lexemes[at].text.lower() in _CONJUNCTIONS:
+                # "x = 3 and y = 4": what follows is a sum of its own.
+                return None
             at += 1
         is_apart = at > self.at and at < len(self.lexemes) and self.lexemes[at - 1].stop < self.lexemes[at].start
         if is_apart and self.kind(at) == "-" and self.touches_next(at):
@@ -120,7 +126,7 @@ class _Run:
                 self.from_words &= self.lexemes[self.at].from_words
                 self.take(self.lexemes[self.at].token)
                 return True
-            if kind in ("(", "+", "-") and self.begins_operand(self.at + 1):
+            if kind in ("(", "+", "-", ROOT) and self.begins_operand(self.at + 1):
                 self.depth += kind == "("
                 self.take(Token(kind))
             elif kind and kind in CURRENCIES:
@@ -137,6 +143,11 @@ class _Run:
                 self.take(Token(kind))
             elif kind and kind in _OPERATORS:
                 return self.binary(kind)
+            elif kind == ROOT:
+                # "2√3": the root is a factor, though no operator says so.
+                return self.begins_operand(self.at)
+            elif kind == "word" and self.lexemes[self.at].text.startswith("π"):
+                self.take(UNREADABLE)
             elif kind and kind in CURRENCIES and not self.begins_operand(self.at + 1):
                 self.take()
             elif kind == "word" and (at := self.skip_words()) is not None:

@@ -11,7 +11,7 @@ import functools
 import re
 from dataclasses import dataclass, field
 
-from kpodx.text.completions import find_answer_markers
+from kpodx.text.announcements import find_answer_markers
 from kpodx.text.prompts import answer_sentence
 from kpodx.text.steps import count_steps
 from kpodx.text.thought_marks import Kind, Mark, find_marks

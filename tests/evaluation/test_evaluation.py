@@ -31,6 +31,7 @@ def test_accuracy_in_all_and_by_steps() -> None:
         "high": high,
         "n": 4,
         "unreadable": 0.25,
+        "answers": {},
     }
     groups = found["by_steps"]
     assert isinstance(groups, dict)

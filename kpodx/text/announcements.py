@@ -1,0 +1,95 @@
+"""Where a text announces its answer: "the answer is", "Answer:", "####", "\\boxed{", and the same in other languages.
+
+The cues of the languages are in `cues.toml`. Every search takes time linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kpodx.text.cues import FULL_WIDTH, Announcements, load_cues
+
+_SIGNS = re.compile(r"####|(?P<box>\\(?:boxed|fbox)[ ]{0,2}\{)", re.IGNORECASE)
+_SIGN_HINTS = ("####", "\\boxed", "\\fbox")
+_LONGEST_LEAD = 160
+"""At least as many characters as an announcement can have before its hint."""
+
+
+@dataclass(frozen=True)
+class AnswerMarker:
+    """Where a text says that its answer follows.
+
+    Attributes:
+        start: where the clause begins.
+        stop: where the answer may begin.
+        boxed: whether it is LaTeX's \\boxed{.
+        language: whose cue it is, empty for the signs that every language uses.
+    """
+
+    start: int
+    stop: int
+    boxed: bool = False
+    language: str = ""
+
+
+def find_answer_markers(text: str) -> list[AnswerMarker]:
+    """Return every explicit announcement of an answer, in order.
+
+    Forms that also occur in the middle of reasoning ("Option B is right") count only if there is no other announcement.
+
+    >>> [(marker.start, marker.stop) for marker in find_answer_markers("5 apples. So the answer is 5.")]
+    [(10, 27)]
+    >>> find_answer_markers("答案是：18")
+    [AnswerMarker(start=0, stop=4, boxed=False, language='chinese')]
+    """
+    return list(_markers(text))
+
+
+# Several readers search the same text in a row.
+@functools.lru_cache(maxsize=64)
+def _markers(text: str) -> tuple[AnswerMarker, ...]:
+    text = text.translate(FULL_WIDTH)
+    # Lower case keeps the place of every character only in ASCII.
+    lower = text.lower()
+    hinted = [(entry, place) for entry in load_cues().languages.values() if (place := _first(lower, entry.hints)) >= 0]
+
+    found = list(_sign_markers(text, lower))
+    for entry, place in hinted:
+        found += _language_markers(text, entry, place if text.isascii() else 0, is_weak=False)
+    if not found:
+        for entry, place in hinted:
+            found += _language_markers(text, entry, place if text.isascii() else 0, is_weak=True)
+    return tuple(_without_overlaps(found))
+
+
+def _first(lower: str, hints: tuple[str, ...]) -> int:
+    """Return where the first of `hints` is; -1 if there is none."""
+    return min((place for hint in hints if (place := lower.find(hint)) >= 0), default=-1)
+
+
+def _sign_markers(text: str, lower: str) -> Iterator[AnswerMarker]:
+    """Yield the announcements by signs, which no language owns."""
+    if any(hint in lower for hint in _SIGN_HINTS):
+        for match in _SIGNS.finditer(text):
+            yield AnswerMarker(match.start(), match.end(), match["box"] is not None)
+
+
+def _language_markers(text: str, entry: Announcements, hint: int, *, is_weak: bool) -> Iterator[AnswerMarker]:
+    """Yield the announcements of one language, whose first hint is at `hint`."""
+    pattern = entry.weak if is_weak else entry.strong
+    if pattern is not None:
+        for match in pattern.finditer(text, max(0, hint - _LONGEST_LEAD)):
+            yield AnswerMarker(match.start(), match.end(), language=entry.language)
+
+
+def _without_overlaps(markers: list[AnswerMarker]) -> Iterator[AnswerMarker]:
+    """Yield the markers in order, without those that begin inside an earlier one."""
+    stop = -1
+    for marker in sorted(markers, key=lambda marker: (marker.start, -marker.stop)):
+        # A marker without length, which only points at an option, repeats the one that ends there.
+        if marker.start > stop or (marker.start == stop and marker.stop > stop):
+            yield marker
+            stop = marker.stop
