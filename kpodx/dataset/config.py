@@ -157,7 +157,7 @@ class DatasetConfig(Config):
     columns: ColumnsConfig | None = None
     """Names of the columns, for format 'columns'."""
     answer_kind: AnswerKind | None = None
-    """How answers are read, for format 'columns': number, choice, yes_no or text; the other formats know their own."""
+    """How answers are read, for format 'columns': number, choice, yes_no, text or math; the other formats know their own."""
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Share of the questions of `carve_from` that become the validation split, where there is none."""
     test_fraction: float = Field(default=0.0, ge=0, lt=1)

@@ -24,7 +24,8 @@ from kpodx.dataset.splits import (
 )
 from kpodx.errors import DataError
 from kpodx.runtime import PhaseContext
-from kpodx.schema import Question, Split
+from kpodx.schema import AnswerKind, Question, Split
+from kpodx.text.math_process import require_math_verify
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,9 @@ def _parse(config: DatasetConfig, dropped: Counter[str]) -> tuple[list[Question]
 def _parser(config: DatasetConfig) -> Parser:
     if config.format == "columns":
         assert config.answer_kind is not None  # a validator of DatasetConfig
+        if config.answer_kind is AnswerKind.MATH:
+            # Before the teacher is paid, not when the first answer is compared.
+            require_math_verify()
         return partial(columns.parse_row, columns=config.columns or ColumnsConfig(), kind=config.answer_kind)
     return _PARSERS[config.format]
 

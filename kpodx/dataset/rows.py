@@ -10,12 +10,14 @@ from typing import Any
 from kpodx.errors import DataError
 from kpodx.schema import AnswerKind, Split
 from kpodx.text.answers import canonical_answer
+from kpodx.text.symbolic import is_symbolic
 
 EXPECTED = {
     AnswerKind.NUMBER: "a number such as 72, -3.5 or 1,080",
     AnswerKind.CHOICE: "the letter or the text of one of the choices",
     AnswerKind.YES_NO: "yes or no",
     AnswerKind.TEXT: "a text",
+    AnswerKind.MATH: r"mathematics in at most 400 characters such as 2k+2, \sqrt{51} or (2, \infty)",
 }
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -87,10 +89,10 @@ def read_answer(row: Row, id: str, raw: object, kind: AnswerKind, choices: tuple
     answer = canonical_answer(str(raw).strip(), kind, choices) if is_plain else None
     if answer is not None:
         return answer
-    error = DataError(
-        f"{row.place}: expected {EXPECTED[kind]} as the answer, got {raw!r}.",
-        hint="Correct the row, or set dataset.on_unreadable=drop to leave such questions out.",
-    )
+    hint = "Correct the row, or set dataset.on_unreadable=drop to leave such questions out."
+    if kind is AnswerKind.NUMBER and is_plain and is_symbolic(str(raw)):
+        hint = f'Set answer_kind = "math" if the answers are mathematics, not single numbers. {hint}'
+    error = DataError(f"{row.place}: expected {EXPECTED[kind]} as the answer, got {raw!r}.", hint=hint)
     return Unusable(id, "unreadable_answer", error)
 
 
