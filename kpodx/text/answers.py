@@ -16,7 +16,7 @@ from kpodx.schema import AnswerKind
 from kpodx.text.choices import last_choice, names_choice, read_choice
 from kpodx.text.completions import clean_completion, find_answer_markers, remove_calculator_marks
 from kpodx.text.lexemes import plain_text
-from kpodx.text.mathematics import equal_formulas, read_formula
+from kpodx.text.mathematics import equal_formulas, read_formula, tidy_formula
 from kpodx.text.number_words import NUMBER_WORDS
 from kpodx.text.numbers import Quantity, find_quantities, format_number
 from kpodx.text.steps import step_texts
@@ -90,6 +90,8 @@ def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) ->
     >>> canonical_answer("(c)", AnswerKind.CHOICE), canonical_answer("Yes.", AnswerKind.YES_NO)
     ('C', 'yes')
     """
+    if kind is AnswerKind.MATH:
+        return tidy_formula(raw)
     if kind is AnswerKind.NUMBER and is_symbolic(raw):
         return None
     return _read(raw, kind, choices)[1]

@@ -10,7 +10,7 @@ import json
 import os
 import resource
 import sys
-from typing import Any
+from collections.abc import Callable
 
 COMPARISON_SECONDS = 3
 """Processor time of one comparison."""
@@ -23,14 +23,13 @@ def main() -> None:
     # What a library prints must not be taken for an answer.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    import math_verify
-
+    is_equal = _build_comparison()
     _limit(resource.RLIMIT_AS, MEMORY_BYTES)
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         for predicted, reference in json.loads(line):
             _limit(resource.RLIMIT_CPU, int(time_used()) + 1 + COMPARISON_SECONDS)
-            print(int(_is_equal(math_verify, predicted, reference)), file=answers, flush=True)
+            print(int(is_equal(predicted, reference)), file=answers, flush=True)
 
 
 def time_used() -> float:
@@ -49,20 +48,30 @@ def _limit(what: int, value: int) -> None:
         return
 
 
-def _is_equal(math_verify: Any, predicted: str, reference: str) -> bool:
-    """Whether math-verify finds two formulas equal; False if it cannot read one."""
-    config = [math_verify.LatexExtractionConfig()]
-    try:
-        read = [
-            math_verify.parse(f"${text}$", extraction_config=config, parsing_timeout=None)
-            for text in (reference, predicted)
-        ]
-        # The second entry is the text itself: without the first one, the formula was not understood.
-        if not all(len(found) > 1 for found in read):
+def _build_comparison() -> Callable[[str, str], bool]:
+    """Return what tells whether a predicted formula equals the reference; False if it cannot read one."""
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    # Its list of units holds "t", "h" and "ab": "3t" would be read in part, as 3.
+    normalization = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
+    )
+    config = [LatexExtractionConfig(normalization_config=normalization)]
+
+    def is_equal(predicted: str, reference: str) -> bool:
+        try:
+            read = [
+                parse(f"${text}$", extraction_config=config, parsing_timeout=None) for text in (reference, predicted)
+            ]
+            # The second entry is the text itself: without the first one, the formula was not understood.
+            if not all(len(found) > 1 for found in read):
+                return False
+            return bool(verify(*read, timeout_seconds=None, allow_set_relation_comp=True))
+        except Exception:  # noqa: BLE001  (sympy raises anything on strange formulas)
             return False
-        return bool(math_verify.verify(*read, timeout_seconds=None, allow_set_relation_comp=True))
-    except (Exception, RecursionError, MemoryError):  # noqa: BLE001  (sympy raises anything on strange formulas)
-        return False
+
+    return is_equal
 
 
 if __name__ == "__main__":

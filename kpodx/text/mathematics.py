@@ -46,6 +46,10 @@ _PROSE = re.compile(
 )
 _WORDS = re.compile(r"[a-zA-Z][a-zA-Z' -]{3,}")
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox) ?\{([^{}]*)\}")
+_UNIT = re.compile(
+    r"(?<=[\d})]) ?(?:\\(?:text(?:bf|it|rm)?|mathrm|mbox) ?\{(?P<text>[^{}]{1,40})\}|(?<= )(?P<word>[a-zA-Z]{2,20}))"
+    r"(?:\^\{?\d\}?)?\Z"
+)
 _INTEGER = re.compile(r"-?\d{1,300}")
 _BASE = re.compile(r"\d_\{?(\d{1,3})\}?\Z")
 
@@ -62,7 +66,8 @@ def read_formula(segment: str) -> str | None:
         return tidy_formula(_with_alternatives(segment, formula))
     stop = _SENTENCE_STOP.search(segment)
     sentence = segment[: stop.start()] if stop else segment
-    prose = _PROSE.search(sentence)
+    # Words inside \text{} belong to the formula: they are hidden from the search, place by place.
+    prose = _PROSE.search(_TEXT.sub(lambda text: "0" * len(text[0]), sentence))
     # Text that begins with a word ("no solution", "Sunday") is the answer as a whole.
     stated = sentence[: prose.start()] if prose and any(map(str.isalnum, sentence[: prose.start()])) else sentence
     return tidy_formula(re.sub(r"\s(?:or|and|a|an)\s*\Z", "", stated.rstrip(" ,;:*_")))
@@ -127,7 +132,7 @@ def equal_formulas(predicted: str, reference: str) -> bool:
         return decided
     from kpodx.text.math_process import compare
 
-    return compare([(predicted, reference)])[0]
+    return compare([_without_units(predicted, reference)])[0]
 
 
 def compare_ahead(pairs: Iterable[tuple[str, str]]) -> None:
@@ -136,11 +141,21 @@ def compare_ahead(pairs: Iterable[tuple[str, str]]) -> None:
     Raises:
         MissingDependencyError: math-verify has to decide, and it is not installed.
     """
-    undecided = [pair for pair in pairs if _decide(*pair) is None]
+    undecided = [_without_units(*pair) for pair in pairs if _decide(*pair) is None]
     if undecided:
         from kpodx.text.math_process import compare
 
         compare(undecided)
+
+
+def _without_units(predicted: str, reference: str) -> tuple[str, str]:
+    r"""Both formulas without the unit behind them ("10 \text{ cm}"), unless each has another one."""
+    units = [_UNIT.search(text) for text in (predicted, reference)]
+    names = {"".join((unit["text"] or unit["word"]).split()).casefold() for unit in units if unit}
+    if len(names) != 1:
+        return predicted, reference
+    bare = [text[: unit.start()] if unit else text for text, unit in zip((predicted, reference), units, strict=True)]
+    return bare[0], bare[1]
 
 
 def _decide(predicted: str, reference: str) -> bool | None:

@@ -9,6 +9,10 @@ _CANONICAL = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?(?:/\d{1,40})?")
 """Numbers as kpodx writes them; most answers are, and need no further look."""
 
 _FUNCTIONS = "sqrt|cbrt|pi|infinity|log|ln|sin|cos|tan|mod"
+_PLAIN = re.compile(
+    rf"(?:[-+*/=().%$€£:\s\d×÷]|,(?=\d{{3}}))*+(?:\Z|[;!]|,(?! ?[-\d\\$])|(?<=\s)(?!(?:{_FUNCTIONS}|[xyz]{{2,3}})\b)[a-zA-Z]{{2}})"
+)
+"""Figures, signs and prose: most stated answers need no further look either."""
 _OPENING = re.compile(r"[\s*_`\"'“‘:>#-]{0,12}(?P<mark>\$\$|\$|\\\(|\\\[)")
 _CLOSING = {"$$": "$$", "$": "$", "\\(": "\\)", "\\[": "\\]"}
 _PRICE = re.compile(r"[\s(\[]\$|.\$\d")
@@ -66,6 +70,8 @@ def states_formula(segment: str) -> bool:
     >>> states_formula(" 2k+2 for every k."), states_formula(" 12, because 2k + 2 = 26.")
     (True, False)
     """
+    if _PLAIN.match(segment):
+        return False
     segment = segment[:_WINDOW]
     inside = _inside(segment)
     if inside is not None:
