@@ -27,13 +27,15 @@ class AnswerKind(StrEnum):
     CHOICE = "choice"
     YES_NO = "yes_no"
     TEXT = "text"
+    MATH = "math"
 
 
 @dataclass(frozen=True)
 class Question:
     """One question with its reference answer.
 
-    `answer` is in canonical form: a plain decimal for numbers, the upper-case letter for choices, "yes" or "no".
+    `answer` is in canonical form: a plain decimal for numbers, the upper-case letter for choices, "yes" or "no", LaTeX for
+    mathematics.
     `choices` are the texts of options A, B, …, empty unless the kind is choice.
     `gold_rationales` are human or generated rationales that came with the question; those of the embedded set end with their own answer
     sentence, the others do not hold the final answer.

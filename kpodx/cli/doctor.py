@@ -17,6 +17,7 @@ EXTRAS = {
     "gguf": ("gguf", "llama-cpp-python"),
     "openai": ("openai", "tenacity"),
     "serve": ("fastapi", "uvicorn"),
+    "math": ("math-verify",),
     "tracking": ("tensorboard",),
 }
 

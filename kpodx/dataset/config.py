@@ -172,8 +172,8 @@ class DatasetConfig(Config):
     columns: ColumnsConfig | None = None
     """Names of the columns, for format 'columns'."""
     answer_kind: Annotated[ReadAs | None, BeforeValidator(_known_kind)] = None
-    """How answers are read, for format 'columns': number, choice, yes_no, text, or mixed (each by itself: a number, yes or no,
-    else a text); the other formats know their own."""
+    """How answers are read, for format 'columns': number, choice, yes_no, text, math, or mixed (each by itself: a number, yes
+    or no, else a text); the other formats know their own."""
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Share of the questions of `carve_from` that become the validation split, if there is none."""
     validation_count: int = Field(default=0, ge=0)

@@ -13,19 +13,15 @@ from kpodx.dataset.nesting import describe, value_at
 from kpodx.errors import DataError
 from kpodx.schema import AnswerKind, Split
 from kpodx.text.answers import canonical_answer
+from kpodx.text.symbolic import is_symbolic
 
 EXPECTED = {
     AnswerKind.NUMBER: "a number such as 72, -3.5 or 1,080",
     AnswerKind.CHOICE: "the letter or the text of one of the choices",
     AnswerKind.YES_NO: "yes or no",
     AnswerKind.TEXT: "a text",
+    AnswerKind.MATH: r"mathematics in at most 400 characters such as 2k+2, \sqrt{51} or (2, \infty)",
 }
-_READABLE_COMMANDS = "frac|dfrac|tfrac|cfrac|circ|text|mathrm|mbox|left|right|boxed"
-_MATHEMATICS = re.compile(
-    rf"\\(?!(?:{_READABLE_COMMANDS})(?![a-z]))[A-Za-z]|\^(?!\{{?\\circ)|\d\(|[(\[][^,()\[\]]*,[^()\[\]]*[^\d\s,()\[\]]"
-    r"|\b\d*[a-z]\s*[-+*=<>]\s*(?:\d|[a-z]\b)|\d\s*[-+*/=<>]\s*\d*[a-z]\b|\b[a-z]\s*/\s*\d"
-)
-"""What an expression has and a number has not: commands such as \\sqrt, powers, products, pairs, variables."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -110,26 +106,17 @@ def read_answer(row: Row, id: str, raw: object, kind: AnswerKind, choices: tuple
     if kind is AnswerKind.YES_NO and (answer := yes_or_no(raw)):
         return answer
     is_plain = isinstance(raw, int | float | str) and not isinstance(raw, bool) and not _SURROGATE.search(str(raw))
-    is_expression = kind is AnswerKind.NUMBER and is_mathematics(raw)
+    is_expression = kind is AnswerKind.NUMBER and is_plain and is_symbolic(str(raw))
     answer = canonical_answer(str(raw).strip(), kind, choices) if is_plain and not is_expression else None
     if answer is not None:
         return answer
     shown = repr(raw) if is_plain else describe(raw)
-    expected = EXPECTED.get(kind, f"an answer of the kind {kind.value!r}")
+    expected = EXPECTED[kind]
     hint = "Correct the row, or set dataset.on_unreadable=drop to leave such questions out."
     if is_expression:
         hint = f"Set dataset.answer_kind=math, which reads expressions. {hint}"
     error = DataError(f"{row.place}: expected {expected} as the answer, got {shown}.", hint=hint)
     return Unusable(id, "unreadable_answer", error, f"expected {expected}, got {shown}"[:_MOST_DETAIL])
-
-
-def is_mathematics(raw: object) -> bool:
-    r"""Return whether an answer is an expression, of which a number would be only a part.
-
-    >>> [is_mathematics(text) for text in (r"\sqrt{51}", "2k+2", r"(2, \infty)", r"90^\circ", r"12 \frac{3}{5}", "3 apples")]
-    [True, True, True, False, False, False]
-    """
-    return isinstance(raw, str) and bool(_MATHEMATICS.search(raw[:_MOST_DETAIL]))
 
 
 def yes_or_no(raw: object) -> str | None:

@@ -15,7 +15,8 @@ from kpodx.dataset.nesting import Placed
 from kpodx.dataset.readers import read_rows, unfold_rows
 from kpodx.dataset.rows import Row, Unusable
 from kpodx.errors import DataError
-from kpodx.schema import Question, Split
+from kpodx.schema import AnswerKind, Question, Split
+from kpodx.text.math_process import require_math_verify
 
 Parser = Callable[[Row], Question | Unusable]
 
@@ -111,6 +112,9 @@ def build_parser(config: DatasetConfig) -> Parser:
     """Return the function that reads a row of this format."""
     if config.format == "columns":
         assert config.answer_kind is not None  # a validator of DatasetConfig
+        if config.answer_kind is AnswerKind.MATH:
+            # Before the teacher is paid, not when the first answer is compared.
+            require_math_verify()
         return partial(columns.parse_row, columns=config.columns or ColumnsConfig(), kind=config.answer_kind)
     return _PARSERS[config.format]
 

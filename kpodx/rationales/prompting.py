@@ -26,6 +26,7 @@ ANSWER_CUES = {
     AnswerKind.CHOICE: "Therefore, among the answer choices, the answer is",
     AnswerKind.YES_NO: "Therefore, the answer (Yes or No) is",
     AnswerKind.TEXT: "Therefore, the answer is",
+    AnswerKind.MATH: "Therefore, the answer (in LaTeX) is",
 }
 """What the second question ends with, by kind of answer; Kojima et al. 2022, appendix A.5."""
 

@@ -19,9 +19,11 @@ from kpodx.text.asked_units import AskedUnit, find_asked_unit
 from kpodx.text.choices import concluding_choice, is_option_alone, read_choice
 from kpodx.text.completions import clean_completion, remove_calculator_marks
 from kpodx.text.cues import FULL_WIDTH, load_cues
+from kpodx.text.mathematics import equal_formulas, read_formula, tidy_formula
 from kpodx.text.number_answers import concluding_number, count_words, number_after_marker
 from kpodx.text.numbers import format_number
 from kpodx.text.sentences import split_sentences
+from kpodx.text.symbolic import is_symbolic, states_formula
 
 AnswerSource = Literal["announced", "stated", "guessed"]
 
@@ -129,13 +131,17 @@ def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) ->
     """The canonical form of a reference answer, or None where it is no answer of this kind.
 
     A plain decimal, or "p/q" where the decimals never end; the upper-case letter; "yes" or "no"; text without quotes
-    and closing punctuation.
+    and closing punctuation; a formula in LaTeX. Mathematics that is not one number ("2k+2") is no number.
 
     >>> canonical_answer("1,200", AnswerKind.NUMBER), canonical_answer("84.0", AnswerKind.NUMBER)
     ('1200', '84')
     >>> canonical_answer("(c)", AnswerKind.CHOICE), canonical_answer("Yes.", AnswerKind.YES_NO)
     ('C', 'yes')
     """
+    if kind is AnswerKind.MATH:
+        return tidy_formula(raw)
+    if kind is AnswerKind.NUMBER and is_symbolic(raw):
+        return None
     return _read(raw, kind, choices, None)[1]
 
 
@@ -143,13 +149,19 @@ def answers_equal(predicted: str | None, reference: str, kind: AnswerKind) -> bo
     """Whether an extracted answer is the reference; None never is.
 
     Numbers are compared exactly, except that a repeating fraction or a decimal of `LONG_DECIMALS` places or more may
-    differ by `RELATIVE_TOLERANCE` ("0.3333" is 1/3, "0.33" is not). Texts are compared without regard to case.
+    differ by `RELATIVE_TOLERANCE` ("0.3333" is 1/3, "0.33" is not). Texts are compared without regard to case,
+    mathematics by `equal_formulas`.
+
+    Raises:
+        MissingDependencyError: mathematics has to be compared, and the `math` extra is not installed.
 
     >>> answers_equal("0.3333", "1/3", AnswerKind.NUMBER), answers_equal("18.01", "18", AnswerKind.NUMBER)
     (True, False)
     """
     if predicted is None:
         return False
+    if kind is AnswerKind.MATH:
+        return equal_formulas(predicted, reference)
     if kind is not AnswerKind.NUMBER:
         return predicted.strip().casefold() == reference.strip().casefold()
     left, right = (canonical_answer(text, kind) for text in (predicted, reference))
@@ -222,7 +234,12 @@ def _read(segment: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUni
     """Return whether `segment` states an answer of this kind at all, and its canonical form or None if it cannot be read."""
     if kind is AnswerKind.NUMBER:
         plain = _PLAIN_INTEGER.fullmatch(segment)
-        return (True, plain[1]) if plain else _number_after_marker(segment, unit)
+        if plain:
+            return True, plain[1]
+        return (True, None) if states_formula(segment) else _number_after_marker(segment, unit)
+    if kind is AnswerKind.MATH:
+        formula = read_formula(segment)
+        return formula is not None, formula
     sentence = next((step for step in split_sentences(segment.lstrip()) if any(map(str.isalnum, step))), "")
     if kind is AnswerKind.CHOICE:
         if _is_refusal(sentence, choices):

@@ -29,7 +29,12 @@ _CHARACTERS = FULL_WIDTH | str.maketrans(
 )
 # LaTeX and markdown to plain signs, in this order; every gap is bounded.
 _REWRITES = (
-    (re.compile(r"\\[dtc]?frac ?\{ ?(\d{1,40}) ?\} ?\{ ?(\d{1,40}) ?\}"), r" \1/\2"),
+    # "\frac{3}{4}", "\frac34" and "12 \frac{3}{5}", with one space before it, as in a mixed number.
+    (
+        re.compile(r" ?\\[dtc]?frac ?(?:\{ ?(\d{1,40}) ?\}|(\d)) ?(?:\{ ?(\d{1,40}) ?\}|(\d))"),
+        r" \1\2/\3\4",
+    ),
+    (re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ(?![a-zA-Z]))|\^?\\degree(?![a-zA-Z])"), ""),
     (re.compile(r"\\[dtc]?frac ?\{([^{}]{1,80})\} ?\{([^{}]{1,80})\}"), r" ((\1)/(\2))"),
     (re.compile(r"\\[dtc]?frac ?(\d) ?(\d)"), r" \1/\2"),
     (re.compile(r"\^ ?\{? ?\\circ ?\}?"), " degrees "),
