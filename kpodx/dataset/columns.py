@@ -8,7 +8,7 @@ from typing import Any
 
 from kpodx.dataset.config import ColumnsConfig, ReadAs
 from kpodx.dataset.nesting import describe
-from kpodx.dataset.options import Options, choose, read_option_columns, read_options
+from kpodx.dataset.options import Options, choose, choose_flagged, read_option_columns, read_options, split_question
 from kpodx.dataset.reference import Several, first_filled, is_empty, single_answer
 from kpodx.dataset.rows import Row, Unusable, checked_text, field, read_answer, yes_or_no
 from kpodx.errors import DataError
@@ -32,10 +32,10 @@ def parse_row(row: Row, columns: ColumnsConfig, kind: ReadAs) -> Question | Unus
 
     Without an id column the id is a hash of the question and its choices, so it does not depend on the row's place.
     """
-    question = _question(row, columns.question)
-    options = _options(row, columns.choices)
+    question, options = _question_and_options(row, columns)
     question_id = _id(row, columns.id, question, options.texts)
-    written = single_answer(first_filled([field(row, name) for name in _names(columns.answer)]))
+    raw = first_filled([field(row, name) for name in _names(columns.answer)])
+    written = choose_flagged(raw, options) or single_answer(raw)
     read_as = _kind_of(row, question, written) if kind == "mixed" else kind
     answer = _answer(row, question_id, written, read_as, options, columns.first_choice)
     if isinstance(answer, Unusable):
@@ -58,6 +58,17 @@ def _names(names: Names | None) -> tuple[str, ...]:
     if names is None:
         return ()
     return (names,) if isinstance(names, str) else names
+
+
+def _question_and_options(row: Row, columns: ColumnsConfig) -> tuple[str, Options]:
+    """Return both; options that stand at the end of the question are cut off it."""
+    question = _question(row, columns.question)
+    if columns.choices is None or columns.choices != columns.question:
+        return question, _options(row, columns.choices)
+    stem, options = split_question(question)
+    if not options:
+        raise DataError(f"{row.place}: expected options such as (A) … (B) … at the end of the question, found none.")
+    return stem, read_options(row, options)
 
 
 def _question(row: Row, names: Names) -> str:

@@ -23,6 +23,7 @@ EXPECTED = {
 _READABLE_COMMANDS = "frac|dfrac|tfrac|cfrac|circ|text|mathrm|mbox|left|right|boxed"
 _MATHEMATICS = re.compile(
     rf"\\(?!(?:{_READABLE_COMMANDS})(?![a-z]))[A-Za-z]|\^(?!\{{?\\circ)|\d\(|[(\[][^,()\[\]]*,[^()\[\]]*[^\d\s,()\[\]]"
+    r"|\A\s*[(\[][^()\[\]]*,(?!\d{3}\b)[^()\[\]]*[)\]]\s*\Z"
     r"|\b\d*[a-z]\s*[-+*=<>]\s*(?:\d|[a-z]\b)|\d\s*[-+*/=<>]\s*\d*[a-z]\b|\b[a-z]\s*/\s*\d"
 )
 """What an expression has and a number has not: commands such as \\sqrt, powers, products, pairs, variables."""
@@ -138,7 +139,10 @@ def yes_or_no(raw: object) -> str | None:
     >>> yes_or_no(False), yes_or_no(1), yes_or_no("0"), yes_or_no("yes")
     ('no', 'yes', 'no', None)
     """
-    truth = {"1": "yes", "1.0": "yes", "true": "yes", "0": "no", "0.0": "no", "false": "no"}
+    truth = {
+        **dict.fromkeys(("1", "1.0", "true", "t", "y"), "yes"),
+        **dict.fromkeys(("0", "0.0", "false", "f", "n"), "no"),
+    }
     return truth.get(str(raw).strip().lower()) if isinstance(raw, bool | int | float | str) else None
 
 

@@ -154,7 +154,20 @@ def test_answers_that_are_mathematics_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [r"\sqrt{51}", "2(2k+1)", r"(2, \infty)", "2k+2", "x = 5", r"3\pi", "x^2", r"\text{no} \cup 3", "(a, b)"]
+    "answer",
+    [
+        r"\sqrt{51}",
+        "2(2k+1)",
+        r"(2, \infty)",
+        "2k+2",
+        "x = 5",
+        r"3\pi",
+        "x^2",
+        r"\text{no} \cup 3",
+        "(a, b)",
+        "[1, 2]",
+        "(3,4)",
+    ],
 )
 def test_mathematics_is_never_read_as_the_number_in_it(tmp_path: Path, answer: str) -> None:
     path = tmp_path / "a.jsonl"
@@ -305,6 +318,50 @@ KINDS: dict[str, tuple[str, object, str, dict[str, Any], tuple[str, str]]] = {
         {"answer": "answer.1"},
         ("Q?", "y"),
     ),
+    "options at the end of the question": (
+        "a.jsonl",
+        {"input": "Which is hot?\nOptions:\n(A) ice\n(B) fire", "target": "(B)"},
+        "choice",
+        {"question": "input", "choices": "input", "answer": "target"},
+        ("Which is hot?", "B"),
+    ),
+    "marks beside the options": (
+        "a.jsonl",
+        {"question": "Q?", "targets": {"choices": ["x", "y", "z"], "labels": [0, 0, 1]}},
+        "choice",
+        {"choices": "targets.choices", "answer": "targets.labels"},
+        ("Q?", "C"),
+    ),
+    "marks inside the options": (
+        "a.jsonl",
+        {"question": "Q?", "options": [{"text": "x", "correct": True}, {"text": "y", "correct": False}]},
+        "choice",
+        {"choices": "options", "answer": "options.correct"},
+        ("Q?", "A"),
+    ),
+    "options with keys and values": (
+        "a.jsonl",
+        {"question": "Q?", "options": [{"key": "A", "value": "x"}, {"key": "B", "value": "y"}], "answer": "B"},
+        "choice",
+        {"choices": "options"},
+        ("Q?", "B"),
+    ),
+    "labels in full width": (
+        "a.jsonl",
+        {"question": "Q?", "options": ["A．x", "（B）y", "C、z"], "answer": "B"},
+        "choice",
+        {"choices": "options"},
+        ("Q?", "B"),
+    ),
+    "an answer inside its solution": (
+        "a.jsonl",
+        {"problem": "Q?", "solution": r"So it is \boxed{12}. Done."},
+        "number",
+        {"question": "problem", "answer": "solution"},
+        ("Q?", "12"),
+    ),
+    "an answer behind a mark": ("a.jsonl", {"question": "Q?", "answer": "2 * 6\n#### 12"}, "number", {}, ("Q?", "12")),
+    "equal answers as a text": ("a.jsonl", {"question": "Q?", "answer": "['12', '12']"}, "number", {}, ("Q?", "12")),
     "truth in words": ("a.jsonl", {"question": "Q?", "answer": "False"}, "yes_no", {}, ("Q?", "no")),
     "truth as text of a number": ("a.jsonl", {"question": "Q?", "answer": "1"}, "yes_no", {}, ("Q?", "yes")),
     "amounts of money in a mixed set": (
@@ -330,6 +387,12 @@ def test_blocks_with_labelled_lines(tmp_path: Path) -> None:
     path.write_bytes(b"Q: How many?\r\nA: 3\r\n\r\n\r\nQ: Ratio 1:2?\r\nA: 4")
     built = load_columns(path, "number", question="Q", answer="A")
     assert [(q.question, q.answer) for q in built.questions] == [("How many?", "3"), ("Ratio 1:2?", "4")]
+
+
+def test_cells_may_be_separated_by_semicolons(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes('\ufeffquestion;answer\r\n"Wie viele, bitte?";3\r\n'.encode())
+    assert only(load_columns(path, "number")).question == "Wie viele, bitte?"
 
 
 def test_options_in_columns_may_end_early(tmp_path: Path) -> None:
