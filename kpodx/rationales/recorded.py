@@ -146,7 +146,8 @@ def _completions(record: Mapping[str, Any], keys: RecordKeys, path: Path, number
         said = read_transcript(record)
         if said is None:
             raise _no_completion(record, keys, path, number)
-        own_id = _text_of(record.get("custom_id")) or question_id
+        own_id = _text_of(record.get("custom_id")) or (_text_of(record.get("key")) if "response" in record else None)
+        own_id = own_id or question_id
         for item in said:
             yield RecordedCompletion(item.text, own_id, question, item.thought, number, item.asked, item.failure)
         return

@@ -148,6 +148,16 @@ def choice(content: object, finish: str = "stop", **message: object) -> dict[str
     return {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}
 
 
+def anthropic(*parts: object, stop: str = "end_turn") -> dict[str, object]:
+    message = {"role": "assistant", "content": list(parts), "stop_reason": stop}
+    return {"custom_id": "q1", "result": {"type": "succeeded", "message": message}}
+
+
+def google(*parts: object, finish: str = "STOP") -> dict[str, object]:
+    candidate = {"content": {"parts": list(parts), "role": "model"}, "finishReason": finish}
+    return {"key": "q1", "response": {"candidates": [candidate]}}
+
+
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
@@ -165,6 +175,24 @@ def choice(content: object, finish: str = "stop", **message: object) -> dict[str
         ({"custom_id": "q1", "response": None, "error": {"code": "batch_expired"}}, [("", "no_text", "")]),
         ({"custom_id": "q1", "response": {"body": "gateway"}}, [("", "no_text", "")]),
         ({"id": "q1", "choices": [{"text": "a", "finish_reason": "stop"}]}, [("a", None, "")]),
+        (anthropic({"type": "thinking", "thinking": "t"}, {"type": "text", "text": "a"}), [("a", None, "t")]),
+        (anthropic({"type": "text", "text": "2 +"}, stop="max_tokens"), [("2 +", "length", "")]),
+        ({"custom_id": "q1", "result": {"type": "errored", "error": {"type": "x"}}}, [("", "no_text", "")]),
+        (google({"text": "t", "thought": True}, {"text": "a"}), [("a", None, "t")]),
+        (google({"text": "2 +"}, finish="MAX_TOKENS"), [("2 +", "length", "")]),
+        ({"key": "q1", "error": {"code": 429}, "response": None}, [("", "no_text", "")]),
+        (
+            batch(
+                "q1",
+                body={
+                    "output": [
+                        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]},
+                        {"type": "message", "content": [{"type": "output_text", "text": "a"}]},
+                    ]
+                },
+            ),
+            [("a", None, "t")],
+        ),
     ],
 )
 def test_batch_output_is_read_and_failures_are_counted(
