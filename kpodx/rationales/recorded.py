@@ -221,7 +221,8 @@ class QuestionIndex:
         for question in questions:
             text = normalise_question(question.question)
             words = list(_WORD.finditer(text))
-            if self._by_text.setdefault(text, question) is question and len(words) >= _START_WORDS:
+            self._by_text.setdefault(text, question)
+            if len(words) >= _START_WORDS:
                 start = tuple(word[0] for word in words[:_START_WORDS])
                 self._by_start.setdefault(start, []).append(_Known(text, words[0].start(), question))
 
@@ -254,16 +255,29 @@ class QuestionIndex:
         """
         text = normalise_question(asked)
         words = list(_WORD.finditer(text))
-        found: list[tuple[int, int, Question]] = []
+        found = list(self._short_lines(asked))
         for row in range(len(words) - _START_WORDS + 1):
             start = tuple(word[0] for word in words[row : row + _START_WORDS])
             for known in self._by_start.get(start, ()):
                 stop = _stop_of(text, known, words[row].start())
                 found += [(stop, len(known.text), known.question)] if stop else []
-        if found:
-            return max(found, key=lambda item: item[:2])[2]
-        lines = [normalise_question(_ASKED.sub("", line)) for line in asked.split("\n")]
-        return next((self._by_text[line] for line in reversed(lines) if line in self._by_text), None)
+        if not found:
+            return None
+        last = max(item[:2] for item in found)
+        alike = [question for *place, question in found if tuple(place) == last]
+        # Questions may have the same text and other options, which the prompt has, too.
+        after = text[last[0] :]
+        asked_with = [q for q in alike if all(_holds(after, normalise_question(choice)) for choice in q.choices)]
+        return (asked_with or alike)[0]
+
+    def _short_lines(self, asked: str) -> Iterator[tuple[int, int, Question]]:
+        """Yield (stop, length, question) for each line that is a question, in terms of the normalized text."""
+        stop = 0
+        for line in filter(None, map(normalise_question, asked.split("\n"))):
+            stop += len(line) + 1
+            question = self._by_text.get(_ASKED.sub("", line).strip())
+            if question is not None:
+                yield stop - 1, len(normalise_question(question.question)), question
 
 
 @dataclass(frozen=True)
@@ -280,6 +294,10 @@ _START_WORDS = 4
 _WORD = re.compile(r"\w+")
 _SAMPLE = re.compile(r"(.+?)(?:[/#:]|[-_]sample[-_]?)[0-9]{1,4}")
 _ASKED = re.compile(r"\A\s*(?:q|question|problem)\s?:", re.IGNORECASE)
+
+
+def _holds(text: str, words: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
 
 
 def _stop_of(text: str, known: _Known, word: int) -> int | None:

@@ -9,7 +9,7 @@ import pytest
 
 from kpodx.errors import DataError
 from kpodx.rationales.recorded import QuestionIndex, RecordedCompletion, RecordKeys, load_recorded, load_recordings
-from kpodx.schema import Question, Split
+from kpodx.schema import AnswerKind, Question, Split
 
 
 def write(folder: Path, *lines: object) -> Path:
@@ -243,7 +243,9 @@ class TestQuestionsInsidePrompts:
     SHORT = Question("short", Split.TRAIN, "How many eggs does Ann have?", "3")
     TINY = Question("tiny", Split.TRAIN, "Why?", "3")
     QUOTED = Question("quoted", Split.TRAIN, '"Yes" is said how often?', "3")
-    INDEX = QuestionIndex([EGGS, SHORT, TINY, QUOTED], keys={"abc123": "tiny"})
+    HERE = Question("here", Split.TRAIN, "Where is it, then?", "A", AnswerKind.CHOICE, ("here", "nowhere"))
+    THERE = Question("there", Split.TRAIN, "Where is it, then?", "A", AnswerKind.CHOICE, ("there", "nowhere"))
+    INDEX = QuestionIndex([EGGS, SHORT, TINY, QUOTED, HERE, THERE], keys={"abc123": "tiny"})
 
     @pytest.mark.parametrize(
         ("asked", "expected"),
@@ -255,6 +257,10 @@ class TestQuestionsInsidePrompts:
             ("Q: Ann has 3 eggs. How many eggs does Ann have?\nA: 3\n\nQ: How many eggs does Ann have?\nA:", "short"),
             ("Q: How many eggs does Ann have?\nA: 3\n\nQ: Ann has 3 eggs. How many eggs does Ann have?\nA:", "eggs"),
             ("Tell me.\nQuestion: Why?\n", "tiny"),
+            ("Q: How many eggs does Ann have?\nA: 3\n\nQ: Why?\nA:", "tiny"),
+            ("Q: Why?\nA: 3\n\nQ: How many eggs does Ann have?\nA:", "short"),
+            ("Where is it, then? Answer choices: (A) there (B) nowhere", "there"),
+            ("Where is it, then? Answer choices: (A) here (B) nowhere", "here"),
             ("Why? Because.", None),
             ("How many eggs does Ann have?s", None),
             ("How many eggs does Ann", None),
