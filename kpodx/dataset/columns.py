@@ -154,8 +154,14 @@ def _options(row: Row, column: Names | None) -> Options:
     if column is None:
         return Options()
     if isinstance(column, tuple):
-        return read_option_columns(row, [field(row, name) for name in column])
+        return read_option_columns(row, [_option(row, name) for name in column])
     return read_options(row, field(row, column))
+
+
+def _option(row: Row, name: str) -> Any:
+    """Return the option in a column; a block of text may have fewer lines than the longest."""
+    is_line = name.startswith("line ") and "line 1" in row.values
+    return row.values.get(name) if is_line else field(row, name)
 
 
 def _texts(row: Row, names: Names | None) -> tuple[str, ...]:

@@ -389,6 +389,18 @@ def test_blocks_with_labelled_lines(tmp_path: Path) -> None:
     assert [(q.question, q.answer) for q in built.questions] == [("How many?", "3"), ("Ratio 1:2?", "4")]
 
 
+def test_blocks_may_have_fewer_options(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("b\nQ?\nA. x\nB. y\n\nc\nR?\nA. x\nB. y\nC. z\n", encoding="utf-8")
+    columns = {"answer": "line 1", "question": "line 2", "choices": ["line 3", "line 4", "line 5"]}
+    built = load_columns(path, "choice", **columns)
+    assert [(question.choices, question.answer) for question in built.questions] == [
+        (("x", "y"), "B"),
+        (("x", "y", "z"), "C"),
+    ]
+    assert built.remarks["empty_last_options_left_out"] == 1
+
+
 def test_cells_may_be_separated_by_semicolons(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes('\ufeffquestion;answer\r\n"Wie viele, bitte?";3\r\n'.encode())
