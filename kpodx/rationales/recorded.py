@@ -22,6 +22,7 @@ class RecordedCompletion:
     Attributes:
         completion: the text.
         question_id, question: what it answers.
+        reply: what the teacher answered when it was asked for the answer alone, None if it was not.
         thought: what the teacher thought, if the record has it in a field of its own.
         line: where it stands.
         asked: the text that the teacher was asked, which holds the question; empty if unknown.
@@ -31,6 +32,7 @@ class RecordedCompletion:
     completion: str
     question_id: str | None
     question: str | None
+    reply: str | None = None
     thought: str = ""
     line: int = field(default=0, compare=False)
     asked: str = ""
@@ -40,6 +42,10 @@ class RecordedCompletion:
     def label(self) -> str:
         """What names the record if its question is unknown."""
         return self.question_id or (self.question or self.asked)[:80]
+
+
+REPLY_KEY = "answer_completion"
+"""Key of the teacher's reply when it was asked for the answer alone."""
 
 
 @dataclass(frozen=True)
@@ -149,17 +155,28 @@ def _completions(record: Mapping[str, Any], keys: RecordKeys, path: Path, number
         own_id = _text_of(record.get("custom_id")) or (_text_of(record.get("key")) if "response" in record else None)
         own_id = own_id or question_id
         for item in said:
-            yield RecordedCompletion(item.text, own_id, question, item.thought, number, item.asked, item.failure)
+            yield RecordedCompletion(item.text, own_id, question, None, item.thought, number, item.asked, item.failure)
         return
     if question_id is None and question is None:
         raise DataError(
             f"{path}, line {number}: expected the key {keys.id!r} or {keys.question!r}, found {_found(record)}.",
             hint="Set rationales.id_key or rationales.question_key.",
         )
-    thoughts = thoughts_of(record, keys.completion)
+    thoughts, reply = thoughts_of(record, keys.completion), _reply(record, path, number)
     for row, text in enumerate(_texts(record[keys.completion], keys, path, number)):
         thought = thoughts[row] if row < len(thoughts) else ""
-        yield RecordedCompletion(text, question_id, question, thought, number)
+        yield RecordedCompletion(text, question_id, question, reply, thought, number)
+
+
+def _reply(record: Mapping[str, Any], path: Path, number: int) -> str | None:
+    """Return the reply to the second question that a record holds, None if it holds none."""
+    reply = record.get(REPLY_KEY)
+    if reply is not None and not isinstance(reply, str):
+        raise DataError(
+            f"{path}, line {number}: expected {REPLY_KEY!r} to hold text, got {type(reply).__name__}.",
+            hint="It is what the teacher answered when it was asked for the answer alone; leave it out if it was not.",
+        )
+    return reply
 
 
 def _text_of(value: object) -> str | None:

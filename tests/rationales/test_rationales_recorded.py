@@ -134,6 +134,13 @@ def test_thoughts_in_fields_of_their_own_are_kept(tmp_path: Path) -> None:
     assert [item.thought for item in load_recorded(path, RecordKeys())] == ["t", "t", "u", ""]
 
 
+def test_the_reply_to_the_second_question_is_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, {"id": "q1", "completion": "a", "answer_completion": "18"})
+    assert load_recorded(path, RecordKeys()) == [RecordedCompletion("a", "q1", None, "18")]
+    with pytest.raises(DataError, match="line 1: expected 'answer_completion' to hold text, got int"):
+        load_recorded(write(tmp_path, {"id": "q1", "completion": "a", "answer_completion": 18}), RecordKeys())
+
+
 def batch(custom_id: str, *choices: object, **response: object) -> dict[str, object]:
     body = {"id": "chatcmpl-1", "object": "chat.completion", "model": "m", "choices": list(choices)}
     return {
