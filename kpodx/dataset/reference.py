@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,11 @@ def _of_object(value: Mapping[Any, Any]) -> Any:
     return value
 
 
-def first_filled(values: Sequence[Any]) -> Any:
-    """Return the first value that holds something, or None."""
-    return next((value for value in values if not is_empty(value)), None)
+def first_filled(values: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return name and value of the first that holds something, of the last if none does.
+
+    >>> first_filled({"a": "", "b": 0, "c": 1}), first_filled({"a": ""})
+    (('b', 0), ('a', ''))
+    """
+    filled = [(name, value) for name, value in values.items() if not is_empty(value)]
+    return filled[0] if filled else list(values.items())[-1]

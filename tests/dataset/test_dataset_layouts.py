@@ -419,12 +419,12 @@ def test_an_answer_that_counts_options_needs_the_first_number(tmp_path: Path) ->
     path = tmp_path / "a.jsonl"
     path.write_text(jsonl({"question": "Q?", "o": ["x", "y"], "answer": 1}), encoding="utf-8")
     with pytest.raises(
-        DataError, match="line 1: expected one of the options' labels or texts as the answer, got 1"
+        DataError, match="line 1: expected one of the options' labels or texts as the answer in column 'answer', got 1"
     ) as caught:
         load_columns(path, "choice", choices="o")
     assert "first_choice" in str(caught.value.hint)
     path.write_text(jsonl({"question": "Q?", "o": ["x", "y"], "answer": 0}), encoding="utf-8")
-    with pytest.raises(DataError, match="expected a number from 1 to 2 as the answer, got 0"):
+    with pytest.raises(DataError, match="expected a number from 1 to 2 as the answer in column 'answer', got 0"):
         load_columns(path, "choice", choices="o", first_choice=1)
 
 
@@ -432,9 +432,11 @@ def test_several_answers_are_none(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     rows = [{"question": "Q?", "answer": ["x", "y"]}, {"question": "R?", "answer": "z"}]
     path.write_text(jsonl(*rows), encoding="utf-8")
-    with pytest.raises(DataError, match=r"line 1: expected one answer, got 2 answers: \['x', 'y'\]") as caught:
+    with pytest.raises(
+        DataError, match=r"line 1: expected one answer in column 'answer', got 2 answers: \['x', 'y'\]"
+    ) as caught:
         load_columns(path, "text")
-    assert "'answers.0'" in str(caught.value.hint)
+    assert "'answer.0'" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -478,7 +480,9 @@ def test_rows_that_all_fail_are_not_to_be_dropped(tmp_path: Path) -> None:
             "files": {"train": str(path)},
             "on_unreadable": policy,
         }
-        with pytest.raises(DataError, match=r"line 1: expected a number .* got 'blue'\. So do all 2 rows\.") as caught:
+        with pytest.raises(
+            DataError, match=r"line 1: expected a number .* in column 'answer', got 'blue'\. So do all 2 rows\."
+        ) as caught:
             build(build_config(DatasetConfig, settings))
         assert "drop" not in str(caught.value.hint)
         assert "dataset.columns.answer" in str(caught.value.hint)
