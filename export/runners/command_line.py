@@ -178,7 +178,7 @@ def decode_line(line: bytes, offset: int) -> str:
     skipped = len(MARK) if offset == 0 and line.startswith(MARK) else 0
     body = line[skipped:].rstrip(b"\r\n")
     if 0 in body:
-        raise _nul_error(body, offset + skipped + body.index(0) + 1)
+        raise _nul_error(body, offset + skipped + body.index(0) + 1, is_first=offset == 0)
     try:
         return body.decode() + ("\n" if len(body) + skipped < len(line) else "")
     except UnicodeDecodeError as problem:
@@ -195,12 +195,12 @@ def _refuse_foreign(start: bytes) -> None:
             raise ForeignTextError(what, hint)
 
 
-def _nul_error(body: bytes, place: int) -> ForeignTextError:
+def _nul_error(body: bytes, place: int, *, is_first: bool) -> ForeignTextError:
     """Return what a line with a NUL byte is: in UTF-16 and UTF-32, half or more of the bytes of Latin text are NUL."""
     odd, even = body[1::2].count(0), body[::2].count(0)
-    if (odd + even) * 10 > len(body) * 6:
+    if is_first and len(body) * 6 < (odd + even) * 10 < len(body) * 10:
         return ForeignTextError("UTF-32 text", "Convert it: iconv -f UTF-32LE -t UTF-8 OLD > NEW (or UTF-32BE)")
-    if max(odd, even) * 3 > len(body):
+    if is_first and odd + even < len(body) < max(odd, even) * 3:
         name = "UTF-16LE" if odd > even else "UTF-16BE"
         return ForeignTextError("UTF-16 text", f"Convert it: iconv -f {name} -t UTF-8 OLD > NEW")
     return ForeignTextError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from kpodx.dataset.config import ColumnsConfig, ReadAs
 from kpodx.dataset.nesting import describe
-from kpodx.dataset.options import Options, choose, read_option_columns, read_options
+from kpodx.dataset.options import Options, choose, choose_flagged, read_option_columns, read_options, split_question
 from kpodx.dataset.reference import Several, first_filled, is_empty, single_answer
 from kpodx.dataset.rows import Row, Unusable, checked_text, field, read_answer, yes_or_no
 from kpodx.errors import DataError
@@ -32,12 +33,13 @@ def parse_row(row: Row, columns: ColumnsConfig, kind: ReadAs) -> Question | Unus
 
     Without an id column the id is a hash of the question and its choices, so it does not depend on the row's place.
     """
-    question = _question(row, columns.question)
-    options = _options(row, columns.choices)
+    question, options = _question_and_options(row, columns)
     question_id = _id(row, columns.id, question, options.texts)
-    written = single_answer(first_filled([field(row, name) for name in _names(columns.answer)]))
+    column, raw = first_filled({name: field(row, name) for name in _names(columns.answer)})
+    written = choose_flagged(raw, options) or single_answer(raw)
     read_as = _kind_of(row, question, written) if kind == "mixed" else kind
-    answer = _answer(row, question_id, written, read_as, options, columns.first_choice)
+    asked = Asked(question_id, read_as, options, columns.first_choice, column)
+    answer = _answer(row, written, asked)
     if isinstance(answer, Unusable):
         return answer
     steps = _texts(row, columns.rationale)
@@ -58,6 +60,17 @@ def _names(names: Names | None) -> tuple[str, ...]:
     if names is None:
         return ()
     return (names,) if isinstance(names, str) else names
+
+
+def _question_and_options(row: Row, columns: ColumnsConfig) -> tuple[str, Options]:
+    """Return both; options that stand at the end of the question are cut off it."""
+    question = _question(row, columns.question)
+    if columns.choices is None or columns.choices != columns.question:
+        return question, _options(row, columns.choices)
+    stem, options = split_question(question)
+    if not options:
+        raise DataError(f"{row.place}: expected options such as (A) … (B) … at the end of the question, found none.")
+    return stem, read_options(row, options)
 
 
 def _question(row: Row, names: Names) -> str:
@@ -85,29 +98,43 @@ def _kind_of(row: Row, question: str, written: Any) -> AnswerKind:
     return AnswerKind.NUMBER if is_number else AnswerKind.TEXT
 
 
-def _answer(
-    row: Row, question_id: str, written: Any, kind: AnswerKind, options: Options, first: int | None
-) -> str | Unusable:
+@dataclass(frozen=True)
+class Asked:
+    """What an answer is read for: its question's id, its kind, the options, the number of option A, and its column."""
+
+    id: str
+    kind: AnswerKind
+    options: Options
+    first: int | None
+    column: str
+
+
+def _answer(row: Row, written: Any, asked: Asked) -> str | Unusable:
     """Return the reference answer in canonical form, or why there is none."""
     if isinstance(written, Several):
-        agreed = {_canonical(value, kind, options) for value in written.values}
-        if len(agreed) == 1 and None not in agreed:
-            return str(agreed.pop())
-        shown = f"{len(written.values)} answers: {str(list(written.values))[:80]}"
-        error = DataError(
-            f"{row.place}: expected one answer, got {shown}.",
-            hint="Name one in dataset.columns.answer, such as 'answers.0', or set dataset.on_unreadable=drop to leave "
-            "such questions out.",
-        )
-        return Unusable(question_id, "several_answers", error, shown)
-    if kind is not AnswerKind.CHOICE:
-        return read_answer(row, question_id, written, kind)
-    chosen = choose(written, options, first)
+        return _agreed(row, written, asked)
+    if asked.kind is not AnswerKind.CHOICE:
+        return read_answer(row, asked.id, written, asked.kind, column=asked.column)
+    chosen = choose(written, asked.options, asked.first)
     if chosen is not None:
         return chosen
-    if first is not None or (isinstance(written, int | float) and not isinstance(written, bool)):
-        return _unknown_number(row, question_id, written, options, first)
-    return read_answer(row, question_id, written, kind, options.texts)
+    if asked.first is not None or (isinstance(written, int | float) and not isinstance(written, bool)):
+        return _unknown_number(row, written, asked)
+    return read_answer(row, asked.id, written, asked.kind, asked.options.texts, column=asked.column)
+
+
+def _agreed(row: Row, written: Several, asked: Asked) -> str | Unusable:
+    """Return the answer that all of several are, or why there is none."""
+    agreed = {_canonical(value, asked.kind, asked.options) for value in written.values}
+    if len(agreed) == 1 and None not in agreed:
+        return str(agreed.pop())
+    shown = f"{len(written.values)} answers: {str(list(written.values))[:80]}"
+    error = DataError(
+        f"{row.place}: expected one answer in column {asked.column!r}, got {shown}.",
+        hint=f"Name one in dataset.columns.answer, such as '{asked.column}.0', or set dataset.on_unreadable=drop to "
+        "leave such questions out.",
+    )
+    return Unusable(asked.id, "several_answers", error, shown)
 
 
 def _canonical(value: Any, kind: AnswerKind, options: Options) -> str | None:
@@ -120,15 +147,17 @@ def _canonical(value: Any, kind: AnswerKind, options: Options) -> str | None:
     return canonical_answer(str(value), kind)
 
 
-def _unknown_number(row: Row, question_id: str, written: Any, options: Options, first: int | None) -> Unusable:
+def _unknown_number(row: Row, written: Any, asked: Asked) -> Unusable:
     """Return why a number chooses no option: it is out of range, or nothing says where the counting begins."""
     expected = "one of the options' labels or texts"
     hint = "Set dataset.columns.first_choice to the number that means option A: 0 or 1."
-    if first is not None:
-        expected = f"a number from {first} to {first + len(options.texts) - 1}"
+    if asked.first is not None:
+        expected = f"a number from {asked.first} to {asked.first + len(asked.options.texts) - 1}"
         hint = "Check dataset.columns.first_choice, or set dataset.on_unreadable=drop to leave such questions out."
-    error = DataError(f"{row.place}: expected {expected} as the answer, got {written!r}.", hint=hint)
-    return Unusable(question_id, "unreadable_answer", error, f"expected {expected}, got {written!r}")
+    error = DataError(
+        f"{row.place}: expected {expected} as the answer in column {asked.column!r}, got {written!r}.", hint=hint
+    )
+    return Unusable(asked.id, "unreadable_answer", error, f"expected {expected}, got {written!r}")
 
 
 def _id(row: Row, column: str | None, question: str, choices: tuple[str, ...]) -> str:
@@ -143,8 +172,14 @@ def _options(row: Row, column: Names | None) -> Options:
     if column is None:
         return Options()
     if isinstance(column, tuple):
-        return read_option_columns(row, [field(row, name) for name in column])
+        return read_option_columns(row, [_option(row, name) for name in column])
     return read_options(row, field(row, column))
+
+
+def _option(row: Row, name: str) -> Any:
+    """Return the option in a column; a block of text may have fewer lines than the longest."""
+    is_line = name.startswith("line ") and "line 1" in row.values
+    return row.values.get(name) if is_line else field(row, name)
 
 
 def _texts(row: Row, names: Names | None) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def parse_row(row: Row) -> Question | Unusable:
     else:
         question, options = checked_text(row, "question", nested), read_options(row, field(row, "choices"))
     letter = choose(key, options, None)
-    answer = letter or read_answer(row, question_id, key, AnswerKind.CHOICE, options.texts)
+    answer = letter or read_answer(row, question_id, key, AnswerKind.CHOICE, options.texts, column="answerKey")
     if isinstance(answer, Unusable):
         return answer
     return Question(question_id, row.split, question, answer, AnswerKind.CHOICE, options.texts)

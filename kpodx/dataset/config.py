@@ -11,6 +11,7 @@ from kpodx.schema import AnswerKind, Split
 
 Format = Literal["gsm8k", "svamp", "asdiv", "commonsense_qa", "columns", "embedded"]
 Files = FilePath | tuple[FilePath, ...] | None
+Columns = Annotated[tuple[str, ...], Field(min_length=1)]
 ReadAs = AnswerKind | Literal["mixed"]
 
 
@@ -113,15 +114,15 @@ class EmbeddedConfig(Config):
 class ColumnsConfig(Config):
     """Which column of a file or hub data set holds what, for format 'columns'; a dotted name leads into objects."""
 
-    question: str | tuple[str, ...] = "question"
+    question: str | Columns = "question"
     """Column of the question's text, or several that are joined by a space, empty ones left out."""
-    answer: str | tuple[str, ...] = "answer"
+    answer: str | Columns = "answer"
     """Column of the reference answer, or several of which the first that is filled counts."""
-    rationale: str | tuple[str, ...] | None = None
+    rationale: str | Columns | None = None
     """Column or columns of reference rationales without the final answer, each a text or a list."""
     rationale_list: Literal["alternatives", "steps"] = "alternatives"
     """What a list of rationales is: alternatives, each whole, or the steps of one, which are joined by line breaks."""
-    choices: str | tuple[str, ...] | None = None
+    choices: str | Columns | None = None
     """Column of the list of options, or the columns of options A, B, … in order."""
     first_choice: Literal[0, 1] | None = None
     """Number that means option A if answers are numbers; None if they are labels or texts of options."""

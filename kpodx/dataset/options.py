@@ -17,10 +17,14 @@ from kpodx.errors import DataError
 LABELS_STRIPPED = "labels_inside_options_stripped"
 OPTIONS_LEFT_OUT = "empty_last_options_left_out"
 
-_LETTER = r"[A-Za-z]\s?[).:\]]|[A-Za-z]\s-(?=\s)"
-_NUMBER = r"[0-9]{1,2}\s?[)\]]|[0-9]{1,2}\s?[.:](?=\s)"
-_LABEL = re.compile(rf"\s*[(\[]?\s?((?:{_LETTER}|{_NUMBER}))\s*(?=\S)")
-_INSIDE = re.compile(rf"(?:(?<=\s)|(?<=[,;|])|\A)[(\[]?({_LETTER}|{_NUMBER})")
+_LETTER = r"[A-Za-z]\s?[).:\]）．：、]|[A-Za-z]\s-(?=\s)"
+_NUMBER = r"[0-9]{1,2}\s?[)\]）、]|[0-9]{1,2}\s?[.:](?=\s)"
+_LABEL = re.compile(rf"\s*[(\[（]?\s?((?:{_LETTER}|{_NUMBER}))\s*(?=\S)")
+_INSIDE = re.compile(rf"(?:(?<=\s)|(?<=[,;|])|\A)[(\[（]?({_LETTER}|{_NUMBER})")
+_ANNOUNCED = re.compile(r"\s*(?:answer\s)?(?:options|choices)\s?:\s*\Z", re.IGNORECASE)
+_LABEL_KEYS = ("label", "key", "letter", "id", "option_id")
+_TEXT_KEYS = ("text", "value", "content", "option", "choice", "answer")
+"""Keys that sets have the label and the text of an option under."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,32 @@ def _labels_and_texts(row: Row, value: Any) -> tuple[list[Any] | None, list[Any]
         scored = all(isinstance(score, int | float) for score in value.values())
         return (None, list(value)) if scored else (list(value), list(value.values()))
     if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
-        labels = [item.get("label") for item in value]
-        return None if all(label is None for label in labels) else labels, [item.get("text") for item in value]
+        labels = [_first_of(item, _LABEL_KEYS) for item in value]
+        return labels if _in_order([_plain_label(label) for label in labels]) or "label" in value[0] else None, [
+            _first_of(item, _TEXT_KEYS) for item in value
+        ]
     if isinstance(value, list | tuple):
         return None, list(value)
     if isinstance(value, str) and (parts := split_text(value)):
         return None, parts
     raise DataError(f"{row.place}: expected a list of choices, got {describe(value)}.")
+
+
+def _first_of(item: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((item[key] for key in keys if key in item), None)
+
+
+def split_question(text: str) -> tuple[str, list[str]]:
+    """Return the question and the options of a text that ends with its options; no options if it has none.
+
+    >>> split_question("Which is hot? Options: (A) ice (B) fire")
+    ('Which is hot?', ['(A) ice', '(B) fire'])
+    """
+    for labels in _ORDERS:
+        starts = _starts(text, labels)
+        if len(starts) >= 2 and text[: starts[0]].strip():
+            return _ANNOUNCED.sub("", text[: starts[0]]).strip(), _cut(text, starts)
+    return text, []
 
 
 def split_text(text: str) -> list[str]:
@@ -127,13 +150,20 @@ def split_text(text: str) -> list[str]:
     >>> split_text("a ) 38 , b ) 27.5 , c ) none of these")
     ['a ) 38', 'b ) 27.5', 'c ) none of these']
     """
-    for labels in (ascii_uppercase, [str(number) for number in range(1, 27)]):
+    for labels in _ORDERS:
         starts = _starts(text, labels)
         if len(starts) >= 2 and not text[: starts[0]].strip():
-            stops = [*starts[1:], len(text)]
-            return [text[start:stop].strip().rstrip(",;| ") for start, stop in zip(starts, stops, strict=True)]
+            return _cut(text, starts)
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     return lines if len(lines) > 1 else []
+
+
+_ORDERS: tuple[Sequence[str], ...] = (ascii_uppercase, [str(number) for number in range(1, 27)])
+
+
+def _cut(text: str, starts: Sequence[int]) -> list[str]:
+    stops = [*starts[1:], len(text)]
+    return [text[start:stop].strip().rstrip(",;| ") for start, stop in zip(starts, stops, strict=True)]
 
 
 def _starts(text: str, labels: Sequence[str]) -> list[int]:
@@ -161,7 +191,7 @@ def split_labels(texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 def _plain_label(label: object) -> str:
-    return str(label).strip(" \t().:[]-").upper()
+    return str(label).strip(" \t().:[]-（）．：、").upper()
 
 
 def _in_order(labels: Sequence[str]) -> bool:
@@ -169,6 +199,21 @@ def _in_order(labels: Sequence[str]) -> bool:
     count = len(labels)
     orders = (tuple(ascii_uppercase[:count]), tuple(map(str, range(1, count + 1))), tuple(map(str, range(count))))
     return tuple(labels) in orders
+
+
+def choose_flagged(raw: object, options: Options) -> str | None:
+    """Return the letter of the one option that a list of marks, as long as the options, marks as right.
+
+    >>> choose_flagged([0, 1, 0], Options(("x", "y", "z"))), choose_flagged([True, True], Options(("x", "y")))
+    ('B', None)
+    """
+    if not isinstance(raw, list) or len(raw) != len(options.texts):
+        return None
+    flags = [str(flag).lower() for flag in raw]
+    if not set(flags) <= {"0", "1", "0.0", "1.0", "true", "false"}:
+        return None
+    right = [index for index, flag in enumerate(flags) if flag in ("1", "1.0", "true")]
+    return ascii_uppercase[right[0]] if len(right) == 1 else None
 
 
 def choose(raw: object, options: Options, first: int | None) -> str | None:

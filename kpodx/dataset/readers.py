@@ -146,7 +146,7 @@ def _read_csv(path: Path, rows: str | None) -> Iterator[Placed]:
 
 
 def _csv_records(path: Path) -> Iterator[Placed]:
-    reader = csv.reader(read_lines(path), strict=True, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    reader = csv.reader(read_lines(path), strict=True, delimiter=_delimiter(path))
     header: list[str] | None = None
     try:
         for cells in reader:
@@ -164,6 +164,14 @@ def _csv_records(path: Path) -> Iterator[Placed]:
             f"{path}, line {reader.line_num}: damaged CSV: {error}.",
             hint='Cells with commas or quotes are written "…".',
         ) from error
+
+
+def _delimiter(path: Path) -> str:
+    """Return what separates the cells; spreadsheets of many countries write ";" into a .csv file."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    header = next(read_lines(path), "")
+    return next((mark for mark in (";", "\t") if mark in header and "," not in header), ",")
 
 
 def _header(place: str, cells: list[str]) -> list[str]:

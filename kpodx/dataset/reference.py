@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,10 @@ def single_answer(value: Any) -> Any:
     ('May 1990', Several(values=('a', 'b')))
     """
     listed = unquoted_list(value)
-    if isinstance(value, str) and not (isinstance(listed, list) and len(listed) == 1):
-        return value
+    if isinstance(value, str) and not (
+        isinstance(listed, list) and listed and all(item == listed[0] for item in listed)
+    ):
+        return announced_part(value)
     if isinstance(listed, Mapping):
         return _of_object(listed)
     if not isinstance(listed, list | tuple):
@@ -56,6 +58,23 @@ def single_answer(value: Any) -> Any:
         if not is_empty(item) and item not in distinct:
             distinct.append(item)
     return single_answer(distinct[0]) if len(distinct) == 1 else Several(tuple(distinct))
+
+
+def announced_part(text: str) -> str:
+    r"""Return the answer in a whole solution: its last `\boxed{…}`, or what follows its last `####`; else the text.
+
+    >>> announced_part(r"So it is \boxed{\frac{1}{2}}."), announced_part("3 + 4 = 7\n#### 7"), announced_part("7")
+    ('\\frac{1}{2}', '7', '7')
+    """
+    boxed, marked = text.rfind("\\boxed{"), text.rfind("####")
+    if boxed < 0:
+        return text[marked + 4 :].strip() if marked >= 0 else text
+    start, depth = boxed + len("\\boxed{"), 1
+    for at in range(start, len(text)):
+        depth += (text[at] == "{") - (text[at] == "}")
+        if depth == 0:
+            return text[start:at].strip()
+    return text
 
 
 def _of_object(value: Mapping[Any, Any]) -> Any:
@@ -68,6 +87,11 @@ def _of_object(value: Mapping[Any, Any]) -> Any:
     return value
 
 
-def first_filled(values: Sequence[Any]) -> Any:
-    """Return the first value that holds something, or None."""
-    return next((value for value in values if not is_empty(value)), None)
+def first_filled(values: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return name and value of the first that holds something, of the last if none does.
+
+    >>> first_filled({"a": "", "b": 0, "c": 1}), first_filled({"a": ""})
+    (('b', 0), ('a', ''))
+    """
+    filled = [(name, value) for name, value in values.items() if not is_empty(value)]
+    return filled[0] if filled else list(values.items())[-1]

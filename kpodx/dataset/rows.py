@@ -93,7 +93,9 @@ def checked_text(row: Row, name: str, value: object) -> str:
     return value.strip()
 
 
-def read_answer(row: Row, id: str, raw: object, kind: AnswerKind, choices: tuple[str, ...] = ()) -> str | Unusable:
+def read_answer(
+    row: Row, id: str, raw: object, kind: AnswerKind, choices: tuple[str, ...] = (), *, column: str = "answer"
+) -> str | Unusable:
     """The canonical form of a reference answer, or Unusable ("unreadable_answer") where it cannot be read.
 
     Args:
@@ -102,6 +104,7 @@ def read_answer(row: Row, id: str, raw: object, kind: AnswerKind, choices: tuple
         raw: text, number or truth value as the file has it.
         kind: how it is read.
         choices: texts of options A, B, …, for kind choice.
+        column: where it stands, for messages.
     """
     if kind is AnswerKind.YES_NO and (answer := yes_or_no(raw)):
         return answer
@@ -115,7 +118,7 @@ def read_answer(row: Row, id: str, raw: object, kind: AnswerKind, choices: tuple
     hint = "Correct the row, or set dataset.on_unreadable=drop to leave such questions out."
     if is_expression:
         hint = f"Set dataset.answer_kind=math, which reads expressions. {hint}"
-    error = DataError(f"{row.place}: expected {expected} as the answer, got {shown}.", hint=hint)
+    error = DataError(f"{row.place}: expected {expected} as the answer in column {column!r}, got {shown}.", hint=hint)
     return Unusable(id, "unreadable_answer", error, f"expected {expected}, got {shown}"[:_MOST_DETAIL])
 
 
@@ -125,7 +128,10 @@ def yes_or_no(raw: object) -> str | None:
     >>> yes_or_no(False), yes_or_no(1), yes_or_no("0"), yes_or_no("yes")
     ('no', 'yes', 'no', None)
     """
-    truth = {"1": "yes", "1.0": "yes", "true": "yes", "0": "no", "0.0": "no", "false": "no"}
+    truth = {
+        **dict.fromkeys(("1", "1.0", "true", "t", "y"), "yes"),
+        **dict.fromkeys(("0", "0.0", "false", "f", "n"), "no"),
+    }
     return truth.get(str(raw).strip().lower()) if isinstance(raw, bool | int | float | str) else None
 
 

@@ -101,11 +101,9 @@ def unreadable_error(errors: list[DataError], count: int, config: DatasetConfig)
     hint = "Check dataset.format, which says where the answer stands."
     if config.format == "columns":
         hint = "Check dataset.columns.answer, which names the column, and dataset.answer_kind."
-    suggestions = [word for word in ("answer_kind=math", "first_choice", "'answers.0'") if word in str(first.hint)]
-    own = (
-        f"{str(first.hint).partition('. ')[0].partition(', or set dataset.on_unreadable')[0]}. " if suggestions else ""
-    )
-    return DataError(f"{first.message} So do all {count} rows.", hint=own + hint)
+    own = str(first.hint).partition(". ")[0].partition(", or set dataset.on_unreadable")[0].rstrip(".")
+    says_more = not own.startswith(("Correct the row", "Check dataset"))
+    return DataError(f"{first.message} So do all {count} rows.", hint=f"{own}. {hint}" if says_more else hint)
 
 
 def build_parser(config: DatasetConfig) -> Parser:

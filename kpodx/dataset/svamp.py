@@ -13,7 +13,7 @@ def parse_row(row: Row) -> Question | Unusable:
     teacher rationales are keyed by exactly that text.
     """
     question_id = text_field(row, "ID")
-    answer = read_answer(row, question_id, field(row, "Answer"), AnswerKind.NUMBER)
+    answer = read_answer(row, question_id, field(row, "Answer"), AnswerKind.NUMBER, column="Answer")
     if isinstance(answer, Unusable):
         return answer
     return Question(

@@ -22,6 +22,7 @@ class RecordedCompletion:
     Attributes:
         completion: the text.
         question_id, question: what it answers.
+        reply: what the teacher answered when it was asked for the answer alone, None if it was not.
         thought: what the teacher thought, if the record has it in a field of its own.
         line: where it stands.
         asked: the text that the teacher was asked, which holds the question; empty if unknown.
@@ -32,6 +33,7 @@ class RecordedCompletion:
     completion: str
     question_id: str | None
     question: str | None
+    reply: str | None = None
     thought: str = ""
     line: int = field(default=0, compare=False)
     asked: str = ""
@@ -152,9 +154,10 @@ def _completions(record: Mapping[str, Any], keys: RecordKeys, path: Path, number
         said = read_transcript(record)
         if said is None:
             raise _no_completion(record, keys, path, number)
-        own_id = _text_of(record.get("custom_id")) or question_id
+        own_id = _text_of(record.get("custom_id")) or (_text_of(record.get("key")) if "response" in record else None)
+        own_id = own_id or question_id
         for item in said:
-            yield RecordedCompletion(item.text, own_id, question, item.thought, number, item.asked, item.failure)
+            yield RecordedCompletion(item.text, own_id, question, None, item.thought, number, item.asked, item.failure)
         return
     if question_id is None and question is None:
         raise DataError(
@@ -237,7 +240,8 @@ class QuestionIndex:
         for question in questions:
             text = normalise_question(question.question)
             words = list(_WORD.finditer(text))
-            if self._by_text.setdefault(text, question) is question and len(words) >= _START_WORDS:
+            self._by_text.setdefault(text, question)
+            if len(words) >= _START_WORDS:
                 start = tuple(word[0] for word in words[:_START_WORDS])
                 self._by_start.setdefault(start, []).append(_Known(text, words[0].start(), question))
 
@@ -270,16 +274,29 @@ class QuestionIndex:
         """
         text = normalise_question(asked)
         words = list(_WORD.finditer(text))
-        found: list[tuple[int, int, Question]] = []
+        found = list(self._short_lines(asked))
         for row in range(len(words) - _START_WORDS + 1):
             start = tuple(word[0] for word in words[row : row + _START_WORDS])
             for known in self._by_start.get(start, ()):
                 stop = _stop_of(text, known, words[row].start())
                 found += [(stop, len(known.text), known.question)] if stop else []
-        if found:
-            return max(found, key=lambda item: item[:2])[2]
-        lines = [normalise_question(_ASKED.sub("", line)) for line in asked.split("\n")]
-        return next((self._by_text[line] for line in reversed(lines) if line in self._by_text), None)
+        if not found:
+            return None
+        last = max(item[:2] for item in found)
+        alike = [question for *place, question in found if tuple(place) == last]
+        # Questions may have the same text and other options, which the prompt has, too.
+        after = text[last[0] :]
+        asked_with = [q for q in alike if all(_holds(after, normalise_question(choice)) for choice in q.choices)]
+        return (asked_with or alike)[0]
+
+    def _short_lines(self, asked: str) -> Iterator[tuple[int, int, Question]]:
+        """Yield (stop, length, question) for each line that is a question, in terms of the normalized text."""
+        stop = 0
+        for line in filter(None, map(normalise_question, asked.split("\n"))):
+            stop += len(line) + 1
+            question = self._by_text.get(_ASKED.sub("", line).strip())
+            if question is not None:
+                yield stop - 1, len(normalise_question(question.question)), question
 
 
 @dataclass(frozen=True)
@@ -296,6 +313,10 @@ _START_WORDS = 4
 _WORD = re.compile(r"\w+")
 _SAMPLE = re.compile(r"(.+?)(?:[/#:]|[-_]sample[-_]?)[0-9]{1,4}")
 _ASKED = re.compile(r"\A\s*(?:q|question|problem)\s?:", re.IGNORECASE)
+
+
+def _holds(text: str, words: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
 
 
 def _stop_of(text: str, known: _Known, word: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Records in the formats of others: OpenAI's batch files, chat messages, ShareGPT conversations.
+"""Records in the formats of others: batch files of OpenAI, Anthropic and Google, chat messages, ShareGPT conversations.
 
 A record says which question it answers by an id, or by the text that the teacher was asked, which holds the question.
 """
@@ -35,6 +35,10 @@ def read_transcript(record: Mapping[str, Any]) -> list[Said] | None:
     """
     if _is_batch_output(record):
         return _of_response(record.get("response"))
+    result = record.get("result")
+    if "custom_id" in record and isinstance(result, Mapping):
+        message = result.get("message")
+        return _of_body(message if isinstance(message, Mapping) else {})
     if isinstance(record.get("choices"), list):
         return _of_body(record)
     messages = next((record[key] for key in CONVERSATIONS if isinstance(record.get(key), list)), None)
@@ -52,10 +56,13 @@ def read_batch_request(record: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _is_batch_output(record: Mapping[str, Any]) -> bool:
-    return "response" in record and ("custom_id" in record or "error" in record)
+    return "response" in record and any(key in record for key in ("custom_id", "key", "error"))
 
 
 def _of_response(response: Any) -> list[Said]:
+    """Return the answers in what a batch's output has under "response": a body, or Google's answer itself."""
+    if isinstance(response, Mapping) and "body" not in response:
+        return _of_body(response)
     body = response.get("body") if isinstance(response, Mapping) else None
     if not isinstance(body, Mapping) or int_of(response.get("status_code", 200)) != 200:
         return [Said("", failure="no_text")]
@@ -68,25 +75,38 @@ def int_of(value: object) -> int:
 
 
 def _of_body(body: Mapping[str, Any]) -> list[Said]:
-    choices = body.get("choices")
-    given = [choice for choice in choices if isinstance(choice, Mapping)] if isinstance(choices, list) else []
-    return [_of_choice(choice) for choice in given] or [Said("", failure="no_text")]
+    """Return the answers in a provider's answer: `choices`, `candidates` (Google), `output` (Responses API) or `content`."""
+    several = next((body[key] for key in ("choices", "candidates") if isinstance(body.get(key), list)), None)
+    if several is not None:
+        return [_of_choice(item) for item in several if isinstance(item, Mapping)] or [Said("", failure="no_text")]
+    content = body.get("output") if isinstance(body.get("output"), list) else body.get("content")
+    text, thought = read_content({"content": content})
+    incomplete = body.get("incomplete_details")
+    reason = incomplete.get("reason") if isinstance(incomplete, Mapping) else body.get("stop_reason")
+    return [Said(text, thought=thought, failure=_judge(text, thought, _text_or_none(reason)))]
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _of_choice(choice: Mapping[str, Any]) -> Said:
-    message = choice.get("message")
-    source: Mapping[str, Any] = message if isinstance(message, Mapping) else {"content": choice.get("text")}
+    """Return the answer in one of OpenAI's choices or Google's candidates."""
+    message, content = choice.get("message"), choice.get("content")
+    source: Mapping[str, Any] = {"content": choice.get("text")}
+    if isinstance(message, Mapping):
+        source = message
+    elif isinstance(content, Mapping):
+        source = {"content": content.get("parts")}
     text, thought = read_content(source)
-    finish, refusal = choice.get("finish_reason"), source.get("refusal")
-    judged = _judge(
-        text, thought, finish if isinstance(finish, str) else None, refusal if isinstance(refusal, str) else None
-    )
-    return Said(text, thought=thought, failure=judged)
+    finish = _text_or_none(choice.get("finish_reason") or choice.get("finishReason"))
+    refusal = _text_or_none(source.get("refusal"))
+    return Said(text, thought=thought, failure=_judge(text, thought, finish, refusal))
 
 
 def _judge(text: str, thought: str, finish: str | None = None, refusal: str | None = None) -> FailureReason | None:
     """Return why an answer is not usable; a thought alone may be, which the settings of thoughts decide."""
-    failure = judge_text(text, finish, refusal)
+    failure = judge_text(text, finish.lower() if finish else None, refusal)
     return None if failure == "no_text" and thought.strip() else failure
 
 
@@ -112,15 +132,26 @@ def read_content(message: Mapping[str, Any]) -> tuple[str, str]:
     >>> read_content({"content": [{"type": "thinking", "thinking": "2+2"}, {"type": "text", "text": "4"}]})
     ('4', '2+2')
     """
-    content = message.get("content", message.get("value"))
-    parts = content if isinstance(content, list) else [content]
-    texts, thoughts = [], [thought for key in THOUGHT_KEYS if isinstance(thought := message.get(key), str)][:1]
-    for part in parts:
-        if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, Mapping):
-            kind = str(part.get("type", "text"))
-            is_thought = "think" in kind or "reason" in kind
-            found = part.get(kind) if is_thought and kind in part else part.get("text", part.get("content"))
-            (thoughts if is_thought else texts).append(found if isinstance(found, str) else "")
+    thoughts = [thought for key in THOUGHT_KEYS if isinstance(thought := message.get(key), str)][:1]
+    texts: list[str] = []
+    _collect(message.get("content", message.get("value")), texts, thoughts)
     return "".join(texts), "\n".join(thoughts)
+
+
+def _collect(part: Any, texts: list[str], thoughts: list[str], depth: int = 0) -> None:
+    """Add what a part of a message says to `texts`, or to `thoughts` if it is one; parts may hold parts."""
+    if isinstance(part, str):
+        texts.append(part)
+    elif isinstance(part, list) and depth < _DEEPEST:
+        for item in part:
+            _collect(item, texts, thoughts, depth + 1)
+    elif isinstance(part, Mapping):
+        kind = str(part.get("type", "text"))
+        is_thought = "think" in kind or "reason" in kind or part.get("thought") is True
+        names = (kind, "text", "content", "summary")
+        found = next((part[name] for name in names if name in part and name != "type"), None)
+        target = thoughts if is_thought else texts
+        _collect(found, target, target if is_thought else thoughts, depth + 1)
+
+
+_DEEPEST = 6

@@ -36,6 +36,18 @@ def config(**values: object) -> DatasetConfig:
         ({"hub": {"train": "train"}}, "exactly one of hub.id and hub.folder"),
         ({"hub": {"id": "../gsm8k", "train": "train"}}, "pattern"),
         ({"hub": {"folder": "x", "revision": "main", "train": "train"}}, "hub.revision belongs to hub.id"),
+        (
+            {"format": "columns", "files": TRAIN, "answer_kind": "words"},
+            "expected number, choice, .*mixed, got 'words'",
+        ),
+        ({"format": "columns", "files": TRAIN, "answer_kind": "text", "columns": {"answer": []}}, "at least 1 item"),
+        (
+            {"format": "columns", "files": TRAIN, "answer_kind": "text", "columns": {"first_choice": 1}},
+            "first_choice belongs to",
+        ),
+        ({"files": TRAIN, "test_fraction": 0.5, "test_count": 3}, "set either test_fraction or test_count"),
+        ({"files": {"train": "a.jsonl", "test": "t.jsonl"}, "test_count": 5}, "test_count would carve a test split"),
+        ({"files": TRAIN, "carve_from": "test", "test_count": 5}, "cannot be carved out of test"),
         ({"format": "columns", "files": TRAIN}, "needs answer_kind"),
         ({"format": "columns", "files": TRAIN, "answer_kind": "choice"}, "go together"),
         ({"format": "columns", "files": TRAIN, "answer_kind": "text", "columns": {"choices": "c"}}, "go together"),

@@ -154,7 +154,20 @@ def test_answers_that_are_mathematics_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [r"\sqrt{51}", "2(2k+1)", r"(2, \infty)", "2k+2", "x = 5", r"3\pi", "x^2", r"\text{no} \cup 3", "(a, b)"]
+    "answer",
+    [
+        r"\sqrt{51}",
+        "2(2k+1)",
+        r"(2, \infty)",
+        "2k+2",
+        "x = 5",
+        r"3\pi",
+        "x^2",
+        r"\text{no} \cup 3",
+        "(a, b)",
+        "[1, 2]",
+        "(3,4)",
+    ],
 )
 def test_mathematics_is_never_read_as_the_number_in_it(tmp_path: Path, answer: str) -> None:
     path = tmp_path / "a.jsonl"
@@ -305,6 +318,50 @@ KINDS: dict[str, tuple[str, object, str, dict[str, Any], tuple[str, str]]] = {
         {"answer": "answer.1"},
         ("Q?", "y"),
     ),
+    "options at the end of the question": (
+        "a.jsonl",
+        {"input": "Which is hot?\nOptions:\n(A) ice\n(B) fire", "target": "(B)"},
+        "choice",
+        {"question": "input", "choices": "input", "answer": "target"},
+        ("Which is hot?", "B"),
+    ),
+    "marks beside the options": (
+        "a.jsonl",
+        {"question": "Q?", "targets": {"choices": ["x", "y", "z"], "labels": [0, 0, 1]}},
+        "choice",
+        {"choices": "targets.choices", "answer": "targets.labels"},
+        ("Q?", "C"),
+    ),
+    "marks inside the options": (
+        "a.jsonl",
+        {"question": "Q?", "options": [{"text": "x", "correct": True}, {"text": "y", "correct": False}]},
+        "choice",
+        {"choices": "options", "answer": "options.correct"},
+        ("Q?", "A"),
+    ),
+    "options with keys and values": (
+        "a.jsonl",
+        {"question": "Q?", "options": [{"key": "A", "value": "x"}, {"key": "B", "value": "y"}], "answer": "B"},
+        "choice",
+        {"choices": "options"},
+        ("Q?", "B"),
+    ),
+    "labels in full width": (
+        "a.jsonl",
+        {"question": "Q?", "options": ["A．x", "（B）y", "C、z"], "answer": "B"},
+        "choice",
+        {"choices": "options"},
+        ("Q?", "B"),
+    ),
+    "an answer inside its solution": (
+        "a.jsonl",
+        {"problem": "Q?", "solution": r"So it is \boxed{12}. Done."},
+        "number",
+        {"question": "problem", "answer": "solution"},
+        ("Q?", "12"),
+    ),
+    "an answer behind a mark": ("a.jsonl", {"question": "Q?", "answer": "2 * 6\n#### 12"}, "number", {}, ("Q?", "12")),
+    "equal answers as a text": ("a.jsonl", {"question": "Q?", "answer": "['12', '12']"}, "number", {}, ("Q?", "12")),
     "truth in words": ("a.jsonl", {"question": "Q?", "answer": "False"}, "yes_no", {}, ("Q?", "no")),
     "truth as text of a number": ("a.jsonl", {"question": "Q?", "answer": "1"}, "yes_no", {}, ("Q?", "yes")),
     "amounts of money in a mixed set": (
@@ -332,6 +389,24 @@ def test_blocks_with_labelled_lines(tmp_path: Path) -> None:
     assert [(q.question, q.answer) for q in built.questions] == [("How many?", "3"), ("Ratio 1:2?", "4")]
 
 
+def test_blocks_may_have_fewer_options(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("b\nQ?\nA. x\nB. y\n\nc\nR?\nA. x\nB. y\nC. z\n", encoding="utf-8")
+    columns = {"answer": "line 1", "question": "line 2", "choices": ["line 3", "line 4", "line 5"]}
+    built = load_columns(path, "choice", **columns)
+    assert [(question.choices, question.answer) for question in built.questions] == [
+        (("x", "y"), "B"),
+        (("x", "y", "z"), "C"),
+    ]
+    assert built.remarks["empty_last_options_left_out"] == 1
+
+
+def test_cells_may_be_separated_by_semicolons(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes('\ufeffquestion;answer\r\n"Wie viele, bitte?";3\r\n'.encode())
+    assert only(load_columns(path, "number")).question == "Wie viele, bitte?"
+
+
 def test_options_in_columns_may_end_early(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("question,A,B,C,answer\nQ?,x,y,,B\nR?,x,y,z,C\n", encoding="utf-8")
@@ -344,12 +419,12 @@ def test_an_answer_that_counts_options_needs_the_first_number(tmp_path: Path) ->
     path = tmp_path / "a.jsonl"
     path.write_text(jsonl({"question": "Q?", "o": ["x", "y"], "answer": 1}), encoding="utf-8")
     with pytest.raises(
-        DataError, match="line 1: expected one of the options' labels or texts as the answer, got 1"
+        DataError, match="line 1: expected one of the options' labels or texts as the answer in column 'answer', got 1"
     ) as caught:
         load_columns(path, "choice", choices="o")
     assert "first_choice" in str(caught.value.hint)
     path.write_text(jsonl({"question": "Q?", "o": ["x", "y"], "answer": 0}), encoding="utf-8")
-    with pytest.raises(DataError, match="expected a number from 1 to 2 as the answer, got 0"):
+    with pytest.raises(DataError, match="expected a number from 1 to 2 as the answer in column 'answer', got 0"):
         load_columns(path, "choice", choices="o", first_choice=1)
 
 
@@ -357,9 +432,11 @@ def test_several_answers_are_none(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     rows = [{"question": "Q?", "answer": ["x", "y"]}, {"question": "R?", "answer": "z"}]
     path.write_text(jsonl(*rows), encoding="utf-8")
-    with pytest.raises(DataError, match=r"line 1: expected one answer, got 2 answers: \['x', 'y'\]") as caught:
+    with pytest.raises(
+        DataError, match=r"line 1: expected one answer in column 'answer', got 2 answers: \['x', 'y'\]"
+    ) as caught:
         load_columns(path, "text")
-    assert "'answers.0'" in str(caught.value.hint)
+    assert "'answer.0'" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -403,7 +480,9 @@ def test_rows_that_all_fail_are_not_to_be_dropped(tmp_path: Path) -> None:
             "files": {"train": str(path)},
             "on_unreadable": policy,
         }
-        with pytest.raises(DataError, match=r"line 1: expected a number .* got 'blue'\. So do all 2 rows\.") as caught:
+        with pytest.raises(
+            DataError, match=r"line 1: expected a number .* in column 'answer', got 'blue'\. So do all 2 rows\."
+        ) as caught:
             build(build_config(DatasetConfig, settings))
         assert "drop" not in str(caught.value.hint)
         assert "dataset.columns.answer" in str(caught.value.hint)

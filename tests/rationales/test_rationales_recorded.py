@@ -9,7 +9,7 @@ import pytest
 
 from kpodx.errors import DataError
 from kpodx.rationales.recorded import QuestionIndex, RecordedCompletion, RecordKeys, load_recorded, load_recordings
-from kpodx.schema import Question, Split
+from kpodx.schema import AnswerKind, Question, Split
 
 
 def write(folder: Path, *lines: object) -> Path:
@@ -134,6 +134,13 @@ def test_thoughts_in_fields_of_their_own_are_kept(tmp_path: Path) -> None:
     assert [item.thought for item in load_recorded(path, RecordKeys())] == ["t", "t", "u", ""]
 
 
+def test_the_reply_to_the_second_question_is_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, {"id": "q1", "completion": "a", "answer_completion": "18"})
+    assert load_recorded(path, RecordKeys()) == [RecordedCompletion("a", "q1", None, "18")]
+    with pytest.raises(DataError, match="line 1: expected 'answer_completion' to hold text, got int"):
+        load_recorded(write(tmp_path, {"id": "q1", "completion": "a", "answer_completion": 18}), RecordKeys())
+
+
 def batch(custom_id: str, *choices: object, **response: object) -> dict[str, object]:
     body = {"id": "chatcmpl-1", "object": "chat.completion", "model": "m", "choices": list(choices)}
     return {
@@ -146,6 +153,16 @@ def batch(custom_id: str, *choices: object, **response: object) -> dict[str, obj
 
 def choice(content: object, finish: str = "stop", **message: object) -> dict[str, object]:
     return {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}
+
+
+def anthropic(*parts: object, stop: str = "end_turn") -> dict[str, object]:
+    message = {"role": "assistant", "content": list(parts), "stop_reason": stop}
+    return {"custom_id": "q1", "result": {"type": "succeeded", "message": message}}
+
+
+def google(*parts: object, finish: str = "STOP") -> dict[str, object]:
+    candidate = {"content": {"parts": list(parts), "role": "model"}, "finishReason": finish}
+    return {"key": "q1", "response": {"candidates": [candidate]}}
 
 
 @pytest.mark.parametrize(
@@ -165,6 +182,24 @@ def choice(content: object, finish: str = "stop", **message: object) -> dict[str
         ({"custom_id": "q1", "response": None, "error": {"code": "batch_expired"}}, [("", "no_text", "")]),
         ({"custom_id": "q1", "response": {"body": "gateway"}}, [("", "no_text", "")]),
         ({"id": "q1", "choices": [{"text": "a", "finish_reason": "stop"}]}, [("a", None, "")]),
+        (anthropic({"type": "thinking", "thinking": "t"}, {"type": "text", "text": "a"}), [("a", None, "t")]),
+        (anthropic({"type": "text", "text": "2 +"}, stop="max_tokens"), [("2 +", "length", "")]),
+        ({"custom_id": "q1", "result": {"type": "errored", "error": {"type": "x"}}}, [("", "no_text", "")]),
+        (google({"text": "t", "thought": True}, {"text": "a"}), [("a", None, "t")]),
+        (google({"text": "2 +"}, finish="MAX_TOKENS"), [("2 +", "length", "")]),
+        ({"key": "q1", "error": {"code": 429}, "response": None}, [("", "no_text", "")]),
+        (
+            batch(
+                "q1",
+                body={
+                    "output": [
+                        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]},
+                        {"type": "message", "content": [{"type": "output_text", "text": "a"}]},
+                    ]
+                },
+            ),
+            [("a", None, "t")],
+        ),
     ],
 )
 def test_batch_output_is_read_and_failures_are_counted(
@@ -215,7 +250,9 @@ class TestQuestionsInsidePrompts:
     SHORT = Question("short", Split.TRAIN, "How many eggs does Ann have?", "3")
     TINY = Question("tiny", Split.TRAIN, "Why?", "3")
     QUOTED = Question("quoted", Split.TRAIN, '"Yes" is said how often?', "3")
-    INDEX = QuestionIndex([EGGS, SHORT, TINY, QUOTED], keys={"abc123": "tiny"})
+    HERE = Question("here", Split.TRAIN, "Where is it, then?", "A", AnswerKind.CHOICE, ("here", "nowhere"))
+    THERE = Question("there", Split.TRAIN, "Where is it, then?", "A", AnswerKind.CHOICE, ("there", "nowhere"))
+    INDEX = QuestionIndex([EGGS, SHORT, TINY, QUOTED, HERE, THERE], keys={"abc123": "tiny"})
 
     @pytest.mark.parametrize(
         ("asked", "expected"),
@@ -227,6 +264,10 @@ class TestQuestionsInsidePrompts:
             ("Q: Ann has 3 eggs. How many eggs does Ann have?\nA: 3\n\nQ: How many eggs does Ann have?\nA:", "short"),
             ("Q: How many eggs does Ann have?\nA: 3\n\nQ: Ann has 3 eggs. How many eggs does Ann have?\nA:", "eggs"),
             ("Tell me.\nQuestion: Why?\n", "tiny"),
+            ("Q: How many eggs does Ann have?\nA: 3\n\nQ: Why?\nA:", "tiny"),
+            ("Q: Why?\nA: 3\n\nQ: How many eggs does Ann have?\nA:", "short"),
+            ("Where is it, then? Answer choices: (A) there (B) nowhere", "there"),
+            ("Where is it, then? Answer choices: (A) here (B) nowhere", "here"),
             ("Why? Because.", None),
             ("How many eggs does Ann have?s", None),
             ("How many eggs does Ann", None),

@@ -71,6 +71,8 @@ def test_text_in_utf_16_and_utf_32_without_a_mark_is_named(encoding: str) -> Non
         (b"a\nb\xe2\x82", r"line 2: .* byte 0xe2 at column 2 \(byte 4 of the file\)"),
         (b"a\n\xed\xa0\x80", r"line 2: .* byte 0xed at column 1"),
         (b"abc\nab\0cdefgh", r"line 2: .* a NUL byte \(byte 7 of the file\)"),
+        (b"abc\n\0\0\0\0", r"line 2: .* a NUL byte \(byte 5 of the file\)"),
+        (b"\0\0\0\0", r"line 1: .* a NUL byte \(byte 1 of the file\)"),
         (b"\x1f\x8b\x08\0\0", "line 1: .* a gzip file"),
         (b"PK\x03\x04\x14\0", "line 1: .* a zip file"),
     ],
