@@ -182,7 +182,7 @@ def _candidate(
         return Candidate(question, failure.text, failure=failure.reason, origin=Origin(request.key, request.sample))
     done = outcomes.completions[request.key]
     text = with_answer(done.text, outcomes.completions[follow_up.key].text) if follow_up else done.text
-    origin = Origin(request.key, request.sample, done.created, done.server, done.adapted)
+    origin = Origin(request.key, request.sample, done.created, done.server, adapted=done.adapted)
     return Candidate(question, text, origin=origin)
 
 
