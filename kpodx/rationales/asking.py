@@ -211,7 +211,7 @@ def _candidate(
         return choose(replace(candidate, failure=None), separate_thoughts("", failure.thought), thoughts)
     done = outcomes.completions[request.key]
     parts, reply = parts_of(done), None
-    origin = Origin(request.key, request.sample, done.created, done.server, done.adapted)
+    origin = Origin(request.key, request.sample, done.created, done.server, adapted=done.adapted)
     if follow_up:
         answered = parts_of(outcomes.completions[follow_up.key])
         if answered.is_unclosed:

@@ -324,7 +324,7 @@ def _read_code(value: str | int, found: _Found) -> None:
     if text.isascii() and text.isdigit():
         if len(text) == 3 and 300 <= int(text) < 600:
             found.statuses.append(int(text))
-    elif text and len(text) <= 80:
+    elif text and len(text) <= 80 and text.isascii():
         # AWS writes "com.amazonaws.bedrock#ThrottlingException:http://…".
         found.codes.add(text.rpartition("#")[2].partition(":")[0].strip().lower())
 
@@ -364,4 +364,6 @@ def read_words(text: str) -> str:
     '502 Bad Gateway'
     """
     title = _TITLE.search(text[:10_000])
+    # A lone surrogate, which JSON can spell, is not a character and cannot be printed.
+    text = text.encode("utf-8", "replace").decode()
     return " ".join((title[1] if title else text[:_LONGEST_WORDS]).split())

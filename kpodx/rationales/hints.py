@@ -61,5 +61,5 @@ async def known_models(client: AsyncOpenAI, model: str, secrets: Secrets) -> str
     if not names:
         return "Check the address, which usually ends with /v1, and the model's name."
     guess = nearest(model, names)
-    shown = secrets.hide(", ".join(names[:8]))
+    shown = secrets.hide(", ".join(names[:8])).encode("utf-8", "replace").decode()
     return (f"Did you mean {guess!r}? " if guess else "") + f"The server has: {shown}."

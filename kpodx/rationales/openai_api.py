@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -312,11 +313,9 @@ class _Asking:
             async with asyncio.timeout(self._config.timeout_seconds):
                 content, headers = await self._post(sent, replica.client)
         except openai.APIStatusError as error:
-            # A gateway may have given up on an answer that was written, and is paid for, all the same.
-            is_unknown = error.status_code == 408 or error.status_code >= 500
-            self._spending.settle(number, None if is_unknown else Usage(0, 0))
             headers = {name.lower(): value for name, value in error.response.headers.items()}
             fault = read_fault(error.status_code, error.response.content)
+            self._spending.settle(number, _usage_of(dataclasses.replace(fault, statuses=(error.status_code,))))
             return await self._treat(request, replica, fault, sent, headers, None)
         except (openai.APITimeoutError, TimeoutError):
             self._spending.settle(number, None)
@@ -337,23 +336,26 @@ class _Asking:
             self._spending.settle(number, None)
             return Failure(request, "answer_too_large")
         replica.pace.learn(headers)
+        seconds = time.monotonic() - begun
         try:
             reply = parse_reply(content, headers.get("content-type", ""), self._access.secrets)
         except ValueError as error:
             self._spending.settle(number, None)
             self._replicas.failed(replica, unreachable=False)
-            failure = Failure(request, "broken_answer", self._beginning(content))
+            beginning = self._access.secrets.hide(content[:10_000].decode("utf-8", "replace"))
+            failure = Failure(request, "broken_answer", beginning)
             raise PassingError(str(error), is_answer=False, failure=failure) from None
         if reply.fault is not None:
-            is_unknown = reply.fault.status in (0, 408) or reply.fault.status >= 500
-            self._spending.settle(number, reply.body.usage or (None if is_unknown else Usage(0, 0)))
+            self._spending.settle(number, reply.body.usage or _usage_of(reply.fault))
             return await self._treat(request, replica, reply.fault, sent, headers, reply.body)
         self._spending.settle(number, reply.body.usage)
-        seconds = time.monotonic() - begun
-        outcome = outcome_of(reply.body, request, self._access.secrets, replica.url, seconds, adapted)
+        return self._outcome(reply.body, request, replica.url, seconds, adapted)
+
+    def _outcome(self, body: Body, request: Request, url: str, seconds: float, adapted: str) -> Completion | Failure:
+        """Return what an answer means; PassingError if the provider broke it off."""
+        outcome = outcome_of(body, request, self._access.secrets, url, seconds, adapted)
         if isinstance(outcome, Failure) and outcome.reason == "server_error":
-            why = f"{replica.url} broke off with finish reason {outcome.finish_reason!r}"
-            raise PassingError(why, failure=outcome)
+            raise PassingError(f"{url} broke off with finish reason {outcome.finish_reason!r}", failure=outcome)
         return outcome
 
     async def _treat(
@@ -399,6 +401,13 @@ def _passing(state: RetryCallState) -> PassingError:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, PassingError)
     return error
+
+
+def _usage_of(fault: Fault) -> Usage | None:
+    """Return what an error without a usage cost: nothing, or None if nobody can know."""
+    # A gateway may have given up on an answer that was written, and is paid for, all the same.
+    is_unknown = fault.status in (0, 408) or fault.status >= 500
+    return None if is_unknown else Usage(0, 0)
 
 
 @functools.cache

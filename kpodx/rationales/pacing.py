@@ -1,4 +1,4 @@
-"""How fast a server may be asked: limits of ours over any 60 seconds, and what the server itself says."""
+"""How fast a server may be asked: our own limits over any 60 seconds, and the limits that the server reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Clock(Protocol):
     """Time in seconds, and waiting; replaced in tests."""
 
     def now(self) -> float:
-        """Seconds since some moment."""
+        """Return seconds since a fixed moment."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -36,7 +36,7 @@ class MonotonicClock:
     """The machine's clock."""
 
     def now(self) -> float:
-        """Seconds since some moment."""
+        """Return seconds since a fixed moment."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
@@ -45,7 +45,7 @@ class MonotonicClock:
 
 
 def parse_duration(text: str) -> float | None:
-    """Seconds in a header such as "6m0s", "20ms" or "1.5"; None where it is none.
+    """Return the seconds in a header such as "6m0s", "20ms" or "1.5"; None if it is not a duration.
 
     >>> parse_duration("1m30s"), parse_duration("20ms"), parse_duration("7"), parse_duration("soon")
     (90.0, 0.02, 7.0, None)
@@ -57,7 +57,7 @@ def parse_duration(text: str) -> float | None:
 
 
 def retry_after(headers: Mapping[str, str], wall_time: float) -> float | None:
-    """Seconds that the server asks to wait: Retry-After-Ms, or Retry-After in seconds or as a date; None where it does not.
+    """Return how long the server asks to wait, in seconds, None if it does not: Retry-After-Ms, or Retry-After in any form.
 
     Args:
         headers: of the answer; names in lower case.
@@ -85,10 +85,10 @@ def retry_after(headers: Mapping[str, str], wall_time: float) -> float | None:
 
 
 class Pace:
-    """Lets requests go one by one, never more than the limits within any 60 seconds, and none while the server wants rest.
+    """Lets requests pass one by one, never more than the limits in any 60 seconds, and none while the server asks to wait.
 
     Args:
-        requests_per_minute, tokens_per_minute: limits, None for none. A request that is larger than the limit of tokens goes
+        requests_per_minute, tokens_per_minute: limits, None for none. A request above the limit of tokens is sent
             alone.
         clock: tells the time.
     """
@@ -103,9 +103,9 @@ class Pace:
         self._rest_until = 0.0
 
     async def acquire(self, tokens: int) -> list[float]:
-        """Wait until a request of so many tokens may go; return its entry, for `correct`."""
+        """Wait until a request of this many tokens may be sent; return its entry, for `correct`."""
         while (wait := self._wait(tokens)) > 0:
-            # Others may turn out smaller than expected meanwhile, or the server may want rest.
+            # Meanwhile others may turn out smaller than expected, or the server may ask to wait.
             await self._clock.sleep(min(wait, _LONGEST_SLEEP))
         entry = [self._clock.now(), float(tokens)]
         if self._limits != (None, None):
@@ -114,17 +114,17 @@ class Pace:
         return entry
 
     def correct(self, entry: list[float], tokens: int) -> None:
-        """A request took fewer (or more) tokens than expected."""
+        """Note that a request took fewer or more tokens than expected."""
         if entry[1] and self._limits != (None, None) and self._sent and self._sent[0][0] <= entry[0]:
             self._tokens += tokens - entry[1]
             entry[1] = float(tokens)
 
     def rest(self, seconds: float) -> None:
-        """Let nobody go for so long."""
+        """Block all requests for this long."""
         self._rest_until = max(self._rest_until, self._clock.now() + seconds)
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Rest until the server's own limits are reset where it says that nothing is left."""
+        """Block all requests until the server's own limits are reset, if it reports that nothing is left."""
         for what in ("requests", "tokens"):
             left = headers.get(f"x-ratelimit-remaining-{what}", "").strip()
             reset = parse_duration(headers.get(f"x-ratelimit-reset-{what}", ""))

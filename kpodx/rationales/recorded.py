@@ -27,7 +27,6 @@ class RecordedCompletion:
         line: where it stands.
         asked: the text that the teacher was asked, which holds the question; empty if unknown.
         failure: why the record is not a usable text, None if it is one.
-        reply: what the teacher answered when it was asked for the answer alone, None if it was not.
     """
 
     completion: str
@@ -38,7 +37,6 @@ class RecordedCompletion:
     line: int = field(default=0, compare=False)
     asked: str = ""
     failure: FailureReason | None = None
-    reply: str | None = None
 
     @property
     def label(self) -> str:
@@ -167,7 +165,7 @@ def _completions(record: Mapping[str, Any], keys: RecordKeys, path: Path, number
     thoughts, reply = thoughts_of(record, keys.completion), _reply(record, path, number)
     for row, text in enumerate(_texts(record[keys.completion], keys, path, number)):
         thought = thoughts[row] if row < len(thoughts) else ""
-        yield RecordedCompletion(text, question_id, question, thought, number, reply=reply)
+        yield RecordedCompletion(text, question_id, question, reply, thought, number)
 
 
 def _text_of(value: object) -> str | None:

@@ -1,4 +1,4 @@
-"""Several equal servers: each request goes to the least busy one that is alive, a dead one rests and is tried again."""
+"""Several equal servers: each request goes to the least busy one; one that is down rests and is tried again later."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Replica:
         pace: how fast it may be asked.
         under_way: requests it works on.
         errors: failures in a row.
-        rests_until: it gets nothing before.
-        unproven: whether it rested and has not answered since: it gets one request, to see.
+        rests_until: it gets no requests before this time.
+        unproven: whether it rested and has not answered since; it gets one request at a time until it does.
     """
 
     url: str
@@ -48,10 +48,10 @@ class Replicas:
 
     @contextlib.contextmanager
     def one(self) -> Iterator[Replica]:
-        """The least busy server that is alive, as long as the block runs; where all are dead, the one that rests the shortest."""
+        """Lend the least busy server for the duration of the block; if all are down, the one due back first."""
         now = self._clock.now()
         ready = [r for r in self._all if r.rests_until <= now and not (r.unproven and r.under_way)]
-        # Where all rest, nobody waits here: whoever asks grows its own pauses.
+        # If all rest, nothing waits here: the callers have growing pauses of their own.
         found = min(ready, key=lambda r: r.under_way) if ready else min(self._all, key=lambda r: r.rests_until)
         found.under_way += 1
         try:
@@ -60,13 +60,13 @@ class Replicas:
             found.under_way -= 1
 
     def succeeded(self, replica: Replica) -> None:
-        """It answered."""
+        """Note that a server answered."""
         if replica.unproven and len(self._all) > 1:
             self._note(f"{replica.url} answers again.")
         replica.errors, replica.unproven = 0, False
 
     def failed(self, replica: Replica, *, unreachable: bool) -> None:
-        """It could not be reached, or answered with an error of its own; after some of these it rests."""
+        """Note that a server could not be reached, or failed; after several failures it rests."""
         if replica.rests_until > self._clock.now():
             return  # what was under way when it began to rest says nothing new
         replica.errors += 1

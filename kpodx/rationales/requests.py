@@ -167,6 +167,13 @@ class Failure:
     thought: str = ""
 
 
+def thought_alone(failure: Failure) -> Completion | None:
+    """Return a completion without a text if a failure holds a thought that came to its end, None otherwise."""
+    if failure.reason != "no_text" or not failure.thought.strip():
+        return None
+    return Completion(failure.request, "", failure.usage, thought=failure.thought)
+
+
 def normalize_finish(finish: object) -> str:
     """Return a finish reason in lower case with underscores, whatever its spelling; an empty text for none.
 

@@ -13,7 +13,7 @@ import pytest
 
 from kpodx.errors import DataError
 from kpodx.rationales.cache import AnswerCache, default_cache
-from kpodx.rationales.requests import Completion, Message, Request, Usage
+from kpodx.rationales.requests import Completion, Failure, Message, Request, Usage
 
 
 def request(number: int, **changes: object) -> Request:
@@ -151,3 +151,86 @@ def test_processes_make_the_file_at_the_same_time(tmp_path: Path) -> None:
 def test_the_users_cache_folder() -> None:
     assert default_cache({"XDG_CACHE_HOME": "/c"}) == Path("/c/kpodx/teachers.sqlite")
     assert default_cache({}) == Path.home() / ".cache/kpodx/teachers.sqlite"
+
+
+V1 = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    template TEXT NOT NULL,
+    question TEXT NOT NULL,
+    messages TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    sample INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER,
+    server TEXT NOT NULL,
+    created TEXT NOT NULL,
+    seconds REAL NOT NULL
+) WITHOUT ROWID
+"""
+"""The table of an earlier version, which knew neither thoughts nor failures."""
+
+
+def old_file(path: Path, count: int) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(V1)
+    for number in range(1, count + 1):
+        done = completion(number % 9 + 1)
+        messages = f'[["user", "What is {number}?"]]'
+        parameters = '{"max_tokens": 5, "temperature": 0.0}'
+        row = (request(number).key, "m", "t/1", f"Q{number}", messages, parameters, 0, f"It is {number}.", 3, 4)
+        connection.execute(f"INSERT INTO answers VALUES ({', '.join('?' * 13)})", (*row, "http://s", done.created, 0.5))
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+
+
+def test_a_file_of_an_older_version_grows_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    old_file(path, 50)
+    with AnswerCache(path) as cache:
+        found = cache.find(map(request, range(1, 51)))
+        assert [found[request(number).key].text for number in range(1, 51)] == [f"It is {n}." for n in range(1, 51)]
+        assert {(done.thought, done.adapted) for done in found.values()} == {("", "")}
+        cache.put([Completion(request(51), "It is 51.", adapted="x instead of y", thought="Hmm.")])
+        cache.put_failure(Failure(request(52), "length", "It"))
+    with AnswerCache(path) as again:
+        done = again.find([request(51)])[request(51).key]
+        assert (done.thought, done.adapted) == ("Hmm.", "x instead of y")
+        assert next(record for record in again.export() if record["question"] == "Q51")["thought"] == "Hmm."
+        assert again.groups()[0].answers == 51
+        assert list(again.find_failures([request(52)])) == [request(52).key]
+
+
+def test_processes_open_an_older_file_at_the_same_time(tmp_path: Path) -> None:
+    code = "import sys, pathlib, kpodx.rationales.cache as c\n"
+    code += "for n in range(10): c.AnswerCache(pathlib.Path(sys.argv[1]) / str(n)).__exit__()"
+    for number in range(10):
+        old_file(tmp_path / str(number), 3)
+    openers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [opener.communicate()[1] for opener in openers] == [b""] * 4
+    with AnswerCache(tmp_path / "5") as cache:
+        assert cache.groups()[0].answers == 3
+
+
+def test_failures_are_found_again(tmp_path: Path) -> None:
+    def limited(limit: int, **changes: object) -> Request:
+        return request(1, parameters={"max_tokens": limit, "temperature": 0.0}, **changes)
+
+    cut = Failure(limited(50), "length", "It is", Usage(3, 50), "MAX_TOKENS", "Hmm.")
+    with AnswerCache(tmp_path / "c.sqlite") as cache:
+        cache.put_failure(cut)
+        found = cache.find_failures([limited(50), limited(49), limited(51), limited(50, sample=1), request(2)])
+        assert {key: failure.request.max_tokens for key, failure in found.items()} == {
+            limited(50).key: 50,
+            limited(49).key: 49,
+        }
+        assert found[limited(50).key] == cut
+        assert found[limited(50).key].usage == Usage(3, 50)
+        cache.put_failure(Failure(limited(90), "refusal", "No."))
+        assert limited(80).key not in cache.find_failures([limited(80)]), "only what was cut is known of other limits"
+        cache.put_failure(Failure(limited(50), "refusal", "No."))
+        assert cache.find_failures([limited(50)])[limited(50).key].reason == "refusal", "the last one stays"
+        assert cache.find([limited(50)]) == {}

@@ -654,7 +654,7 @@ def test_what_is_not_an_error(document: object) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20) | st.just("\ud800"),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
@@ -670,7 +670,15 @@ JSON = st.recursive(
 def test_any_document_gets_a_verdict(document: object, status: int) -> None:
     fault = find_fault(document)
     assert fault is None or judge_fault(fault).action
-    assert judge_fault(read_fault(status, json.dumps(document).encode())).action
+    read = read_fault(status, json.dumps(document).encode())
+    assert judge_fault(read).action
+    read.words.encode()
+
+
+def test_words_can_be_printed() -> None:
+    read_fault(400, json.dumps({"error": {"message": "odd \ud800", "code": "\udfff"}}).encode()).words.encode()
+    read_fault(400, json.dumps({"error": {"code": "\udfff"}}).encode()).words.encode()
+    read_fault(400, json.dumps("\ud800").encode()).words.encode()
 
 
 def test_long_words_are_read_in_linear_time() -> None:

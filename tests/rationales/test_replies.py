@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpodx.rationales.replies import Body, parse_reply
-from kpodx.rationales.requests import Message, Request, finish_kind, judge_text
+from kpodx.rationales.requests import Message, Request, finish_kind, judge_text, thought_alone
 from kpodx.rationales.secrets import Secrets
 from kpodx.rationales.wire import outcome_of
 
@@ -122,6 +122,9 @@ def test_thoughts_without_a_text_are_a_failure_that_keeps_them() -> None:
         failure: Any = outcome_of(body, asked, Secrets.of(["sk-secret"]), "s", 0.1)
         assert (failure.reason, failure.thought) == (reason, f"{THOUGHT} [hidden]")
         assert failure.finish_reason == (finish or "")
+        alone = thought_alone(failure)
+        assert (alone is None) == (reason == "length"), "a thought that was cut explains nothing"
+        assert alone is None or (alone.text, alone.thought) == ("", failure.thought)
 
 
 def test_a_completion_keeps_its_thought() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -392,3 +394,56 @@ def test_all_answers_without_a_text_say_so(tmp_path: Path) -> None:
     ):
         run(context(tmp_path, server))
     assert "only thinks" in (caught.value.hint or "")
+
+
+def mutated(rng: random.Random) -> Raw:
+    """An answer that is right but for one thing, under any status."""
+    document: Any = rng.choice(
+        [message(RIGHT), {"error": {"message": "odd", "code": 429}}, {"detail": [{"loc": ["x"]}]}]
+    )
+    document = json.loads(json.dumps(document))
+    odd: list[Any] = [
+        None,
+        0,
+        -1,
+        10**30,
+        1.5,
+        True,
+        "",
+        "x",
+        [],
+        {},
+        [[]],
+        {"x": {}},
+        [None],
+        "\ud800",
+        "<html>",
+        ["stop"],
+    ]
+    place: Any = document
+    while isinstance(place, dict | list) and place:
+        key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
+        if rng.random() < 0.4 or not isinstance(place[key], dict | list):
+            place[key] = rng.choice(odd)
+            break
+        place = place[key]
+    content = json.dumps(document).encode()
+    content = rng.choice([content, content, content, content[: rng.randrange(len(content))], b"[" + content + b"]"])
+    return Raw(content, rng.choice([200, 200, 200, 200, 400, 422, 429, 500, 503]), tokens=0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_mutated_answers_end_in_rationales_or_in_an_error_of_ours(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    names = [f"m{number}" for number in range(60)]
+    server = TeacherServer(lambda _prompt, _count: rng.choice(names) if rng.random() < 0.3 else "ok")
+    server.replies = {name: mutated(rng) for name in names}
+    with serving(server):
+        # What is not an error of ours would be a traceback.
+        with contextlib.suppress(KpodxError):
+            report: dict[str, Any] = run(context(tmp_path, server, count=60, openai={"max_attempts": 4}, filter="none"))
+            assert report["completions"] >= 60
+    kept = {json.loads(line)["key"] for line in (tmp_path / OUT / "failures.jsonl").read_text().splitlines()}
+    with AnswerCache(tmp_path / "cache.sqlite") as cache:
+        answers = sum(group.answers for group in cache.groups())
+    assert answers + len(kept) > 0, "what came is kept, whatever else happened"
