@@ -231,7 +231,8 @@ def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int, rej
     hints = {
         "no_question": "The records do not match the train questions; check rationales.id_key and rationales.question_key.",
         "not_train": "The records answer questions outside the train split; use records of train questions.",
-        "length": "The texts reach their limit; raise rationales.sampling.max_tokens.",
+        "length": "The texts reach their limit; raise rationales.sampling.max_tokens"
+        + (" and rationales.gguf.context_tokens." if config.teacher == "gguf" else "."),
         "answer_too_large": "The server's answers are larger than rationales.openai.max_answer_mib.",
         "prompt_too_long": "The prompts and rationales.sampling.max_tokens do not fit into the teacher's context.",
         "no_text": "The teacher wrote no text; if it only thinks, raise rationales.sampling.max_tokens. See failures.jsonl.",

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from kpodx.schema import AnswerKind
 from kpodx.text.answers import answers_equal
 
+_TAKEN = -1.0
+"""Below every distance: what is chosen already is never the farthest."""
+
 
 def commonest_answer(answers: Sequence[str | None], kind: AnswerKind) -> tuple[str | None, float]:
     """The answer that most samples give, and its share of all samples: self-consistency (Wang et al. 2023).
@@ -50,10 +53,12 @@ def most_diverse(texts: Sequence[str], count: int) -> list[int]:
         return list(range(len(texts)))
     chosen = [0]
     nearest = [_distance(words[0], other) for other in words]
+    nearest[0] = _TAKEN
     while len(chosen) < count:
-        farthest = max((i for i in range(len(texts)) if i not in chosen), key=lambda i: nearest[i])
+        farthest = max(range(len(texts)), key=nearest.__getitem__)
         chosen.append(farthest)
         nearest = [min(old, _distance(words[farthest], other)) for old, other in zip(nearest, words, strict=True)]
+        nearest[farthest] = _TAKEN
     return sorted(chosen)
 
 

@@ -1,7 +1,8 @@
 """The marks that reasoning models put around their thoughts and answers: one table, one search.
 
 Sources: the chat templates and reasoning parsers of Qwen3, DeepSeek-R1, gpt-oss (harmony), Magistral, Kimi, Command A,
-Gemma 4, Apertus, Seed-OSS, OpenThinker, Granite, Hunyuan and ERNIE, and tags that people ask for in their own prompts.
+Gemma 4, Apertus, Seed-OSS, OpenThinker, Solar, s1, GLM, Granite, Hunyuan and ERNIE, `ollama run`, and tags that people ask
+for in their own prompts.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-_SAME_FAMILY = ("think", "thinking", "thought", "thoughts", "thought_process", "antthinking")
+_SAME_FAMILY = (
+    "think", "thinking", "thought", "thoughts", "thought_process", "thinking_process", "antthinking", "思考", "思考过程",
+)  # fmt: skip
 """Tags that close each other: some models open with one and close with another."""
 _OWN_FAMILY = (
     "reasoning", "reason", "reflection", "reflect", "analysis", "scratchpad", "deliberation", "cot", "chain_of_thought",
-    "inner_monologue", "internal_monologue", "inner_thought", "inner_thoughts",
+    "inner_monologue", "internal_monologue", "inner_thought", "inner_thoughts", "reasoning_process", "推理", "推理过程",
 )  # fmt: skip
-_ANSWER_TAGS = ("answer", "final_answer", "ans")
+_ANSWER_TAGS = ("answer", "final_answer", "ans", "答案")
 _WRAPPER_TAGS = ("response", "output", "solution", "conclusion", "explanation", "summary", "rationale", "final")
 """Tags around the explanation: they say nothing, and the explanation stays."""
 
@@ -25,14 +28,18 @@ _PAIRS = {
     "bracket": (r"(?-i:\[THINK(?:ING)?\])", r"(?-i:\[/THINK(?:ING)?\])"),
     "bracket reasoning": (r"(?-i:\[REASONING\])", r"(?-i:\[/REASONING\])"),
     "triangle": (r"◁think▷", r"◁/think▷"),
-    "bar": (r"<[|｜]think(?:ing)?[|｜]>", r"<[|｜]/think(?:ing)?[|｜]>"),
+    "bar": (
+        r"<[|｜]think(?:ing)?[|｜]>",
+        r"<[|｜]/think(?:ing)?[|｜]>|(?:<\|end\|>)?\s{0,3}<\|begin\|>assistant\s{0,3}<\|content\|>",
+    ),
+    "role": (r"<\|im_start\|>think\b", r"(?:<\|im_end\|>\s{0,3})?<\|im_start\|>answer\b"),
     "start": (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
     "begin": (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
     "inner": (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
     "channel": (r"<\|channel>(?:thought|thinking|analysis)?", r"<channel\|>"),
 }
 """Marks that are no tags: what opens a thought and what closes it, by family."""
-_WRAPPERS = r"<\|(?:START_RESPONSE|END_RESPONSE|START_TEXT|END_TEXT|begin_of_solution|end_of_solution)\|>"
+_WRAPPERS = r"<\|(?:START_RESPONSE|END_RESPONSE|START_TEXT|END_TEXT|begin_of_solution|end_of_solution|begin_of_box|end_of_box)\|>"
 
 HARMONY_PIECES = frozenset(
     f"<|{name}|>" for name in ("start", "channel", "constrain", "message", "end", "return", "call")

@@ -87,16 +87,22 @@ def _read_channels(text: str) -> Separated:
         return _read_harmony(text)
     if _SWALLOWED_CHANNEL.match(text):
         return _read_swallowed_harmony(text)
-    heading = _THOUGHT_HEADING.match(text)
-    response = _RESPONSE_HEADING.search(text, heading.end()) if heading else None
-    if heading and response:
-        return Separated(text[heading.end() : response.start()], text[response.end() :].strip())
+    for heading, ending in _HEADINGS:
+        first = heading.match(text)
+        second = ending.search(text, first.end()) if first else None
+        if first and second:
+            return Separated(text[first.end() : second.start()], text[second.end() :].strip())
     return Separated("", text)
 
 
-# Granite 3 separates by sentences.
-_THOUGHT_HEADING = re.compile(r"\s{0,20}[*]{0,2}Here(?: is|'s|’s) my thought process:[*]{0,2}", re.IGNORECASE)
-_RESPONSE_HEADING = re.compile(r"[*]{0,2}Here(?: is|'s|’s) my response:[*]{0,2}", re.IGNORECASE)
+_HEADINGS = (
+    # Granite 3 separates by sentences, and `ollama run` prints lines of its own.
+    (
+        re.compile(r"\s{0,20}[*]{0,2}Here(?: is|'s|’s) my thought process:[*]{0,2}", re.IGNORECASE),
+        re.compile(r"[*]{0,2}Here(?: is|'s|’s) my response:[*]{0,2}", re.IGNORECASE),
+    ),
+    (re.compile(r"\s{0,20}Thinking\.\.\.\s"), re.compile(r"\n\.\.\.done thinking\.")),
+)
 
 
 # Harmony: messages of a role in a channel.

@@ -255,3 +255,26 @@ def test_stops_and_a_model_without_a_template(gguf: Any) -> None:
     outcome, prompt = gguf(None, [" We add", " five", "</s>"], asked(stop=[" five"]))
     assert "How many eggs?" in prompt
     assert outcome.text.strip() == "We add"
+
+
+def test_ordinary_tokens_read_as_llama_cpp_reads_them(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="gguf is not installed")
+    llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    from tiny_gguf import make_tiny_gguf
+
+    from kpodx.rationales.gguf_chat import TokenPieces
+
+    path = make_tiny_gguf(tmp_path / "tiny.gguf", special=("<|im_end|>", "[THINK]"))
+    model = llama_cpp.Llama(str(path), n_ctx=64, verbose=False)
+    try:
+        text = "Tom has 3 eggs — é, 数, 😀.<|im_end|> Then"
+        tokens = model.tokenize(text.encode(), add_bos=True, special=True)
+        pieces = TokenPieces(model)
+        assert pieces(tokens) == model.detokenize(tokens) == text.replace("<|im_end|>", "").encode()
+        assert [pieces(tokens[:stop]) for stop in range(len(tokens))] == [
+            model.detokenize(tokens[:stop]) for stop in range(len(tokens))
+        ]
+        marked = model.tokenize(b"[THINK]Tom", add_bos=False, special=True)
+        assert (pieces(marked), model.detokenize(marked)) == (b"[THINK]Tom", b"Tom")
+    finally:
+        model.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -410,3 +412,21 @@ def test_wrong_variables_for_the_template(table: Any, message: str, teacher: str
     named = {"model": "m"} if teacher == "transformers" else {"file": "m.gguf"}
     with pytest.raises(ConfigError, match=message):
         build_config(RationalesConfig, {"teacher": teacher, teacher: {**named, "chat_template_kwargs": table}})
+
+
+def documented_recipes() -> list[str]:
+    """The recipes in the documentation's section about reasoning teachers."""
+    page = Path(__file__).parents[2] / "docs" / "rationales.md"
+    section = page.read_text(encoding="utf-8").partition("## Reasoning teachers")[2].partition("\n## Prompts")[0]
+    blocks = re.findall(r"(?:^ {4}.*\n|^\n)+", section, re.MULTILINE)
+    return ["\n".join(line[4:] for line in block[block.index("[rationales]") - 4 :].splitlines())
+            for block in blocks if "[rationales]" in block]  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", documented_recipes())
+def test_the_documented_recipes_are_valid(recipe: str) -> None:
+    build_config(RationalesConfig, tomllib.loads(recipe)["rationales"])
+
+
+def test_there_are_four_documented_recipes() -> None:
+    assert len(documented_recipes()) == 4
