@@ -18,7 +18,7 @@ _NAMED = re.compile(r"\b(?:option|choice|answer|letter)[ ]{0,3}[(\[*]{0,3}([A-Za
 _NAMED_CAPITAL = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)[ ]{1,3}([A-Z])\b(?!['’])")
 _LEADING = re.compile(
     r"(?:(?:the|option|choice|answer|letter)[ ]{1,3}){0,3}(?:[(\[{][ ]?(?P<bracketed>[A-Za-z])[ ]?[)\]}]"
-    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|["
+    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[,.:;)]?["
     + CJK
     + "]))"
 )
