@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 from kpodx.text.cues import FULL_WIDTH, load_cues
 
-_SIGNS = re.compile(r"####|(?P<box>\\(?:boxed|fbox)[ ]{0,2}\{)", re.IGNORECASE)
+# "####" is a heading, too: it announces an answer at the end of the text, or if its line holds nothing but a value.
+_SIGNS = re.compile(
+    r"(?<!#)####(?!#)[ \t*]{0,4}(?=[^\n]{0,80}\s{0,9}\Z|[-−$€£(]{0,3}(?:\d[\d,./]{0,20}%?|[A-Z]|yes|no|true|false)[)*.]{0,3}"
+    r"(?:[ ][^\W\d]{1,15})?[.*]{0,3}[ ]{0,3}\n)|(?P<box>\\(?:boxed|fbox)[ ]{0,2}\{)",
+    re.IGNORECASE,
+)
 _SIGN_HINTS = ("####", "\\boxed", "\\fbox")
 _LONGEST_LEAD = 160
 """At least as many characters as an announcement can have before its hint."""

@@ -16,7 +16,7 @@ from typing import Literal
 from kpodx.schema import AnswerKind
 from kpodx.text.announcements import find_answer_markers
 from kpodx.text.asked_units import AskedUnit, find_asked_unit
-from kpodx.text.choices import concluding_choice, is_option_alone, read_choice
+from kpodx.text.choices import concluding_choice, is_option_alone, names_choice, read_choice
 from kpodx.text.completions import clean_completion, remove_calculator_marks
 from kpodx.text.cues import CJK, FULL_WIDTH, load_cues
 from kpodx.text.number_answers import concluding_number, count_words, number_after_marker
@@ -116,16 +116,18 @@ def _as_announced(answer: str | None) -> AnswerReading:
 
 
 def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
-    """Return the answer of a cleaned text."""
+    """Return the answer of a cleaned text: of its last announcement that gives one, but never of anything else behind one."""
+    is_announced = False
     for segment in _announced(text):
         is_negated = kind is not AnswerKind.YES_NO and _NEGATED.match(segment) is not None
         if is_negated and not load_cues().refusal.match(segment.lstrip()):
             continue
         found, answer = _read(segment, kind, choices, unit)
-        if not found and load_cues().comment.match(segment):
-            continue
-        return _as_announced(answer)
-    return _unannounced(text, kind, choices, unit)
+        if found or not re.search(r"\w", segment):
+            return _as_announced(answer)
+        # The sentence may describe the answer that an earlier one gives; a remark about it announces nothing.
+        is_announced |= load_cues().comment.match(segment) is None
+    return UNREAD if is_announced else _unannounced(text, kind, choices, unit)
 
 
 def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
@@ -224,7 +226,7 @@ def _read(segment: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUni
         if _is_refusal(sentence, choices):
             return True, None
         chosen = read_choice(sentence, choices)
-        return chosen is not None, chosen
+        return chosen is not None or names_choice(sentence, choices), chosen
     if kind is AnswerKind.YES_NO:
         return _read_yes_or_no(sentence)
     answer = " ".join(sentence.split()).strip(" \"'“”„«»‘’*_`.!,;:。，；：！")

@@ -156,6 +156,14 @@ def _numeric_choice(answer: str, choices: Sequence[str]) -> str | None:
     return letter_of(matches[0]) if len(matches) == 1 or is_same_text else longest_choice(answer, choices)
 
 
+def names_choice(text: str, choices: Sequence[str]) -> bool:
+    """Return whether `text` names any option, by its letter or by its text."""
+    plain = _plain(text)
+    if _BRACKETED.search(plain) or _NAMED_CAPITAL.search(plain) or _leading_letter(plain, choices):
+        return True
+    return any(_occurrences(plain, choice) for choice in choices)
+
+
 def is_option_alone(text: str, choices: Sequence[str]) -> bool:
     """Return whether `text` is nothing but an option: its letter, its text, or both.
 
