@@ -10,9 +10,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kpodx.text.cues import FULL_WIDTH, Announcements, load_cues
+from kpodx.text.cues import FULL_WIDTH, load_cues
 
-_SIGNS = re.compile(r"####|(?P<box>\\(?:boxed|fbox)[ ]{0,2}\{)", re.IGNORECASE)
+# "####" is a heading, too: it announces an answer at the end of the text, or if its line holds nothing but a value.
+_SIGNS = re.compile(
+    r"(?<!#)####(?!#)[ \t*]{0,4}(?=[^\n]{0,80}\s{0,9}\Z|[-−$€£(]{0,3}(?:\d[\d,./]{0,20}%?|[A-Z]|yes|no|true|false)[)*.]{0,3}"
+    r"(?:[ ][^\W\d]{1,15})?[.*]{0,3}[ ]{0,3}\n)|(?P<box>\\(?:boxed|fbox)[ ]{0,2}\{)",
+    re.IGNORECASE,
+)
 _SIGN_HINTS = ("####", "\\boxed", "\\fbox")
 _LONGEST_LEAD = 160
 """At least as many characters as an announcement can have before its hint."""
@@ -52,22 +57,15 @@ def find_answer_markers(text: str) -> list[AnswerMarker]:
 @functools.lru_cache(maxsize=64)
 def _markers(text: str) -> tuple[AnswerMarker, ...]:
     text = text.translate(FULL_WIDTH)
-    # Lower case keeps the place of every character only in ASCII.
     lower = text.lower()
-    hinted = [(entry, place) for entry in load_cues().languages.values() if (place := _first(lower, entry.hints)) >= 0]
-
+    languages = load_cues().languages.values()
     found = list(_sign_markers(text, lower))
-    for entry, place in hinted:
-        found += _language_markers(text, entry, place if text.isascii() else 0, is_weak=False)
+    for entry in languages:
+        found += _language_markers(text, lower, entry.strong, entry.hints, entry.language)
     if not found:
-        for entry, place in hinted:
-            found += _language_markers(text, entry, place if text.isascii() else 0, is_weak=True)
+        for entry in languages:
+            found += _language_markers(text, lower, entry.weak, entry.weak_hints, entry.language)
     return tuple(_without_overlaps(found))
-
-
-def _first(lower: str, hints: tuple[str, ...]) -> int:
-    """Return where the first of `hints` is; -1 if there is none."""
-    return min((place for hint in hints if (place := lower.find(hint)) >= 0), default=-1)
 
 
 def _sign_markers(text: str, lower: str) -> Iterator[AnswerMarker]:
@@ -77,12 +75,18 @@ def _sign_markers(text: str, lower: str) -> Iterator[AnswerMarker]:
             yield AnswerMarker(match.start(), match.end(), match["box"] is not None)
 
 
-def _language_markers(text: str, entry: Announcements, hint: int, *, is_weak: bool) -> Iterator[AnswerMarker]:
-    """Yield the announcements of one language, whose first hint is at `hint`."""
-    pattern = entry.weak if is_weak else entry.strong
-    if pattern is not None:
-        for match in pattern.finditer(text, max(0, hint - _LONGEST_LEAD)):
-            yield AnswerMarker(match.start(), match.end(), language=entry.language)
+def _language_markers(
+    text: str, lower: str, pattern: re.Pattern[str] | None, hints: tuple[str, ...], language: str
+) -> Iterator[AnswerMarker]:
+    """Yield the announcements that `pattern` finds, searching from a little before the first hint on."""
+    places = [place for hint in hints if (place := lower.find(hint)) >= 0]
+    places += [0] if any(hint[0] == "\n" and lower.startswith(hint[1:]) for hint in hints) else []
+    if pattern is None or not places:
+        return
+    # Lower case keeps the place of every character unless it makes the text longer.
+    start = max(0, min(places) - _LONGEST_LEAD) if len(lower) == len(text) else 0
+    for match in pattern.finditer(text, start):
+        yield AnswerMarker(match.start(), match.end(), language=language)
 
 
 def _without_overlaps(markers: list[AnswerMarker]) -> Iterator[AnswerMarker]:

@@ -14,11 +14,11 @@ from fractions import Fraction
 from typing import Literal
 
 from kpodx.schema import AnswerKind
-from kpodx.text.announcements import AnswerMarker, find_answer_markers
+from kpodx.text.announcements import find_answer_markers
 from kpodx.text.asked_units import AskedUnit, find_asked_unit
-from kpodx.text.choices import concluding_choice, is_option_alone, read_choice
+from kpodx.text.choices import concluding_choice, is_option_alone, names_choice, read_choice
 from kpodx.text.completions import clean_completion, remove_calculator_marks
-from kpodx.text.cues import FULL_WIDTH, load_cues
+from kpodx.text.cues import CJK, FULL_WIDTH, load_cues
 from kpodx.text.mathematics import equal_formulas, read_formula, tidy_formula
 from kpodx.text.number_answers import concluding_number, count_words, number_after_marker
 from kpodx.text.numbers import format_number
@@ -45,6 +45,9 @@ _ASKED_YES_NO = re.compile(
     re.IGNORECASE,
 )
 _YES_AND_NO = re.compile(r"\b(?:yes|true)\W{0,3}(?:or|and|/) ?\W{0,3}(?:no|false)\b", re.IGNORECASE)
+_CJK = re.compile(f"[{CJK}]")
+_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3}){1,6}(?![\d.])")
+_DECIMAL_COMMA = re.compile(r"(?<![\d.,])(0(?=,)|\d{1,18}(?=,(?!\d{3}(?!\d)))),(\d{1,18})(?![\d.,]\d)")
 _PAUSES = frozenset(".,!;:)\"'*\n。，")
 
 
@@ -115,16 +118,18 @@ def _as_announced(answer: str | None) -> AnswerReading:
 
 
 def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
-    """Return the answer of a cleaned text."""
+    """Return the answer of a cleaned text: of its last announcement that gives one, but never of anything else behind one."""
+    is_announced = False
     for segment in _announced(text):
         is_negated = kind is not AnswerKind.YES_NO and _NEGATED.match(segment) is not None
         if is_negated and not load_cues().refusal.match(segment.lstrip()):
             continue
         found, answer = _read(segment, kind, choices, unit)
-        if not found and load_cues().comment.match(segment):
-            continue
-        return _as_announced(answer)
-    return _unannounced(text, kind, choices, unit)
+        if found or not re.search(r"\w", segment):
+            return _as_announced(answer)
+        # The sentence may describe the answer that an earlier one gives; a remark about it announces nothing.
+        is_announced |= load_cues().comment.match(segment) is None
+    return UNREAD if is_announced else _unannounced(text, kind, choices, unit)
 
 
 def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
@@ -180,10 +185,13 @@ def _announced(text: str) -> Iterator[str]:
     """Yield what follows each announcement up to the next one, the last announcement first."""
     markers = find_answer_markers(text)
     stop = len(text)
+    languages = load_cues().languages
+    has_commas = any(languages[marker.language].decimal_comma for marker in markers if marker.language)
     for marker in reversed(markers[-_MAX_MARKERS:]):
         following = text[marker.stop : min(stop, marker.stop + _WINDOW)]
         if not _heads_reasoning(text[marker.start : marker.stop], following):
-            yield _segment(following, marker)
+            segment = _inside_braces(following) if marker.boxed else _without_bullet(following)
+            yield _with_decimal_points(segment) if has_commas else segment
         stop = marker.start
 
 
@@ -193,15 +201,6 @@ def _heads_reasoning(marker: str, following: str) -> bool:
         return False
     sentences = [sentence for sentence in split_sentences(following) if any(map(str.isalnum, sentence))]
     return len(sentences) > 1 and count_words(sentences[0]) > _LONGEST_ANSWER
-
-
-def _segment(text: str, marker: AnswerMarker) -> str:
-    """Return what follows `marker`, made ready to be read."""
-    if marker.boxed:
-        return _inside_braces(text)
-    text = _without_bullet(text)
-    cues = load_cues().languages.get(marker.language)
-    return _with_decimal_points(text) if cues and cues.decimal_comma else text
 
 
 def _inside_braces(segment: str) -> str:
@@ -225,9 +224,8 @@ def _with_decimal_points(segment: str) -> str:
     >>> _with_decimal_points("3,5 Liter für 1.200 Euro")
     '3.5 Liter für 1200 Euro'
     """
-    grouped = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){1,6}(?![\d.])")
-    segment = grouped.sub(lambda match: match[0].replace(".", ""), segment)
-    return re.sub(r"(?<![\d.,])(\d{1,18}),(?!\d{3}(?!\d))(\d{1,18})(?![\d.,]\d)", r"\1.\2", segment)
+    segment = _GROUPED.sub(lambda match: match[0].replace(".", ""), segment)
+    return _DECIMAL_COMMA.sub(r"\1.\2", segment)
 
 
 def _read(segment: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> tuple[bool, str | None]:
@@ -245,7 +243,7 @@ def _read(segment: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUni
         if _is_refusal(sentence, choices):
             return True, None
         chosen = read_choice(sentence, choices)
-        return chosen is not None, chosen
+        return chosen is not None or names_choice(sentence, choices), chosen
     if kind is AnswerKind.YES_NO:
         return _read_yes_or_no(sentence)
     answer = " ".join(sentence.split()).strip(" \"'“”„«»‘’*_`.!,;:。，；：！")
@@ -287,25 +285,28 @@ def _yes_or_no(match: re.Match[str]) -> str:
 def _unannounced(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
     """Return the answer of a text without any announcement; a guess only if the text is English."""
     sentences = split_sentences(text)
+    last = next((sentence for sentence in reversed(sentences) if any(map(str.isalnum, sentence))), "")
+    is_understood = _is_concluded(last) or _is_alone(text, choices)
     if kind is AnswerKind.NUMBER:
         number = concluding_number(sentences, unit)
         answer, is_clear = _canonical_number(number.value), number.is_clear
+        is_understood |= number.is_sum or _CJK.search(text) is not None
     elif kind is AnswerKind.CHOICE:
         choice = concluding_choice(text, sentences, choices)
         answer, is_clear = choice.letter, choice.is_clear
     elif kind is AnswerKind.YES_NO:
         answer, is_clear = _concluding_yes_or_no(text)
+        is_understood = True
     else:
         return UNREAD
-    is_stated = is_clear and (_is_concluded(sentences) or _is_alone(text, choices))
-    if answer is None or not (is_stated or _is_english(text)):
+    is_clear = is_clear and not load_cues().refusal.search(last)
+    if answer is None or not ((is_clear and is_understood) or _is_english(text)):
         return UNREAD
     return AnswerReading(answer, "stated" if is_clear else "guessed")
 
 
-def _is_concluded(sentences: Sequence[str]) -> bool:
-    """Return whether the last sentence is a sum, or opens as a conclusion does in any language with cues."""
-    last = next((sentence for sentence in reversed(sentences) if any(map(str.isalnum, sentence))), "")
+def _is_concluded(last: str) -> bool:
+    """Return whether a last sentence is a sum, or opens as a conclusion does in any language with cues."""
     return load_cues().conclusion.match(last) is not None or not re.search(r"[^\W\d_]", last)
 
 

@@ -18,7 +18,7 @@ _NAMED = re.compile(r"\b(?:option|choice|answer|letter)[ ]{0,3}[(\[*]{0,3}([A-Za
 _NAMED_CAPITAL = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)[ ]{1,3}([A-Z])\b(?!['’])")
 _LEADING = re.compile(
     r"(?:(?:the|option|choice|answer|letter)[ ]{1,3}){0,3}(?:[(\[{][ ]?(?P<bracketed>[A-Za-z])[ ]?[)\]}]"
-    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|["
+    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[,.:;)]?["
     + CJK
     + "]))"
 )
@@ -154,6 +154,14 @@ def _numeric_choice(answer: str, choices: Sequence[str]) -> str | None:
     matches = [index for index, choice in enumerate(choices) if _number_of(choice) == reading.value]
     is_same_text = len({choices[index].casefold() for index in matches}) == 1
     return letter_of(matches[0]) if len(matches) == 1 or is_same_text else longest_choice(answer, choices)
+
+
+def names_choice(text: str, choices: Sequence[str]) -> bool:
+    """Return whether `text` names any option, by its letter or by its text."""
+    plain = _plain(text)
+    if _BRACKETED.search(plain) or _NAMED_CAPITAL.search(plain) or _leading_letter(plain, choices):
+        return True
+    return any(_occurrences(plain, choice) for choice in choices)
 
 
 def is_option_alone(text: str, choices: Sequence[str]) -> bool:

@@ -31,7 +31,8 @@ class Announcements:
     """How one language announces an answer.
 
     Attributes:
-        hints: lower-case texts; one of them is in every announcement.
+        hints: lower-case texts; one of them is in every strong announcement.
+        weak_hints: the same for weak announcements.
         strong: matches an announcement up to the place where the answer begins.
         weak: matches one that counts only in a text without any other; None if the language has none.
         decimal_comma: whether the language writes 3.5 as "3,5".
@@ -39,6 +40,7 @@ class Announcements:
 
     language: str
     hints: tuple[str, ...]
+    weak_hints: tuple[str, ...]
     strong: re.Pattern[str]
     weak: re.Pattern[str] | None
     decimal_comma: bool
@@ -134,6 +136,7 @@ def _announcements(language: str, entry: Mapping[str, Any]) -> Announcements:
     return Announcements(
         language,
         tuple(entry["hints"]),
+        tuple(entry.get("weak_hints", entry["hints"])),
         _compile(_expand(strong)),
         _compile(_expand(weak)) if weak else None,
         entry.get("decimal_comma", False),
@@ -168,4 +171,4 @@ def _yes_or_no(table: Mapping[str, Mapping[str, Any]]) -> re.Pattern[str]:
         spaced = "|".join(word for word in words if not re.match(f"[{CJK}]", word))
         joined = "|".join(word for word in words if re.match(f"[{CJK}]", word))
         groups.append(rf"(?P<{name}>\b(?:{spaced})\b|\A\W{{0,4}}(?:{joined}))")
-    return _compile(rf"(?P<negated>\bnot )?(?:{groups[0]}|{groups[1]})(?P<after>\W?)")
+    return _compile(rf"(?P<negated>(?:\bnot|n['’]t|\bcannot)(?: be)? )?(?:{groups[0]}|{groups[1]})(?P<after>\W?)")

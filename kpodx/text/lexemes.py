@@ -44,6 +44,7 @@ _REWRITES = (
     (re.compile(r"\\(?:times|cdot|ast)(?![a-zA-Z])"), " * "),
     (re.compile(r"\\div(?![a-zA-Z])"), " / "),
     (re.compile(r"\\approx(?![a-zA-Z])"), " = "),
+    (re.compile(r"\\\\(?=[\s&]|\Z)|&(?==)|(?<=\s)&(?=\s)"), " "),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\!"), ""),
     (re.compile(r"\\([%$])"), r"\1"),
@@ -72,8 +73,8 @@ _LEXEME = re.compile(
     re.VERBOSE,
 )
 _CJK_SCALES = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_WHOLE_MONEY = frozenset(("dollar", "dollars", "euro", "euros", "pound", "pounds", "buck", "bucks"))
-_CENTS = frozenset(("cent", "cents", "pence", "penny", "pennies"))
+_WHOLE_MONEY = frozenset(("dollar", "dollars", "euro", "euros", "pound", "pounds", "buck", "bucks", "dólares", "pesos"))
+_CENTS = frozenset(("cent", "cents", "pence", "penny", "pennies", "céntimos", "centavos"))
 # Before "one" it is a pronoun: "each one gets 5".
 _BEFORE_PRONOUN = frozenset(("each", "every", "this", "that", "which", "no", "any", "the", "other", "another", "only"))
 
@@ -210,7 +211,7 @@ def _money(lexemes: Sequence[Lexeme], *, has_sign: bool) -> tuple[Lexeme, int]:
         return whole, 1
     has_unit = lexemes[at].text.lower() in _WHOLE_MONEY
     at += has_unit
-    at += at < len(lexemes) and lexemes[at].text.lower() in ("and", "&")
+    at += at < len(lexemes) and lexemes[at].text.lower() in ("and", "&", "und", "y", "con")
     if not (has_unit or has_sign) or at + 1 >= len(lexemes):
         return whole, 1
     cents, unit = lexemes[at : at + 2]

@@ -28,7 +28,7 @@ _IN_OTHER_WORDS = re.compile(
 _ALTERNATIVE = re.compile(
     r"\s{0,3}(?:(?:[^\W\d]{1,20}\s{1,3})?(?:to|through)|(?:[^\W\d]{1,20}[\s,]{1,3}){0,5}(?:or|and|&|und|oder|y|o))\s{1,3}"
     r"(?:(?:the|about|only|another|also|either|[a-z] ?=) ?){0,2}[$€£¥₹(]?\Z"
-    r"|\s{0,3},\s{0,3}(?:[a-z] ?= ?)?[$€£¥₹(]?\Z|\s{0,3}[^\W\d]?\s{0,3}(?:或者?|和|到|至|与|及)\s{0,3}\Z",
+    r"|\s{0,3},\s{0,3}(?:[a-z] ?= ?)?[$€£¥₹(]?\Z|\s{0,3}[^\W\d]{0,8}?\s{0,3}(?:或者?|和|到|至|与|及)\s{0,3}\Z",
     re.IGNORECASE,
 )
 _UNIT_ALONE = re.compile(r"\s{0,4}[^\W\d]{1,20},?\s{1,4}")
@@ -44,11 +44,13 @@ class NumberReading:
         value: the number, None if it cannot be read.
         is_found: whether the text gives a number at all, readable or not.
         is_clear: whether the sentence leaves no doubt which of its numbers is meant.
+        is_sum: whether the number is the result of a written sum.
     """
 
     value: Fraction | None
     is_found: bool = True
     is_clear: bool = False
+    is_sum: bool = False
 
 
 _NOTHING = NumberReading(None, is_found=False)
@@ -149,7 +151,7 @@ def _conclude(plain: str, quantities: Sequence[Quantity], unit: AskedUnit | None
             return NumberReading(_only_in_unit(plain, pair, unit), is_clear=is_last)
     is_unique = chosen.is_equation or all(quantity.value == chosen.value for quantity in quantities)
     is_asked = unit is not None and quantities_in_unit(plain, quantities, unit) == [chosen]
-    return NumberReading(chosen.value, is_clear=is_last and (is_unique or is_asked))
+    return NumberReading(chosen.value, is_clear=is_last and (is_unique or is_asked), is_sum=chosen.is_equation)
 
 
 def _chosen(plain: str, quantities: Sequence[Quantity], unit: AskedUnit | None) -> Quantity:

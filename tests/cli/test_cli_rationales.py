@@ -76,7 +76,7 @@ def test_an_export_is_what_teacher_recorded_reads(cache: Path, tmp_path: Path) -
     assert len(lines) == 3
 
 
-def test_an_export_joins_a_rationale_with_its_separate_answer(cache: Path, tmp_path: Path) -> None:
+def test_an_export_keeps_a_separate_answer_beside_its_rationale(cache: Path, tmp_path: Path) -> None:
     first = Request("two", (Message("user", "Q"),), {"max_tokens": 9}, 0, "zero-shot-cot/1", "", "Q")
     second = (
         *first.messages,
@@ -89,7 +89,7 @@ def test_an_export_joins_a_rationale_with_its_separate_answer(cache: Path, tmp_p
         )
     run("rationales", "export", "out.jsonl", "--model", "two")
     (record,) = load_recorded(tmp_path / "out.jsonl", RecordKeys())
-    assert record.completion == "We add.\nTherefore, the answer is 7."
+    assert (record.completion, record.reply) == ("We add.", " 7.")
 
 
 def test_the_cache_that_recipes_name_through_the_environment(

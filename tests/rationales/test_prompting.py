@@ -18,12 +18,9 @@ from kpodx.rationales.prompting import (
     load_examples,
     needs_answer,
     rationale_requests,
-    with_answer,
 )
 from kpodx.rationales.requests import Message, judge_text
 from kpodx.schema import AnswerKind, Question, Split
-from kpodx.text.answers import extract_answer
-from kpodx.text.completions import split_completion
 
 EGGS = Question("q1", Split.TRAIN, "How many eggs?", "18")
 PLACE = Question("c1", Split.TRAIN, "Where?", "B", AnswerKind.CHOICE, ("sea", "zoo"))
@@ -126,13 +123,6 @@ def test_when_the_answer_is_asked_for() -> None:
     assert [needs_answer(text, "always") for text in (said, silent)] == [True, True]
     assert [needs_answer(text, "when-missing") for text in (said, silent)] == [False, True]
     assert [needs_answer(text, "never") for text in (said, silent)] == [False, False]
-
-
-@pytest.mark.parametrize("answer", [" 18.", "18", " $18\n", "18 eggs."])
-def test_reasoning_and_answer_are_read_apart_again(answer: str) -> None:
-    whole = with_answer("9 + 9 = 18. So the answer is 19.", answer)
-    assert split_completion(whole)[0] == "9 + 9 = 18."
-    assert extract_answer(whole, AnswerKind.NUMBER, ()) == "18"
 
 
 @pytest.mark.parametrize(

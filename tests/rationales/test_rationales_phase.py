@@ -50,6 +50,11 @@ def test_gold(tmp_path: Path) -> None:
         "kept": 1,
         "rejected": {"wrong_answer": 1},
         "answer_agreement": 0.5,
+        "answers": {
+            "announced": {"read": 1, "right": 0},
+            "stated": {"read": 0, "right": 0},
+            "guessed": {"read": 0, "right": 0},
+        },
         "train_questions": 3,
         "train_questions_without_rationale": 2,
         "characters": {"min": 17, "mean": 17.0, "median": 17, "max": 17},

@@ -185,6 +185,7 @@ def test_an_announcement_that_gives_no_number_leaves_none(text: str) -> None:
         "(A) fits. The answer cannot be (B). The answer is unclear.",
         "(A) fits. The answer is not determinable, but maybe (B).",
         "(A) fits. The answer is one of these four.",
+        "The answer is A. No: the answer is A or B.",
         "(A) fits. Therefore, among A through E, the answer is",
         "(A) fits. The answer is (",
         "(A) fits. The answer is (f).",
@@ -206,6 +207,7 @@ def test_an_announcement_that_chooses_nothing_leaves_none(text: str) -> None:
         (("yes", "it cannot be determined"), "The answer is it cannot be determined.", "B"),
         (("sea", "none of these"), "The answer is (B) none of these.", "B"),
         (PLACES, "The answer is B. Option (A) is wrong.", "B"),
+        (PLACES, "The answer is B. The answer is a place with ducks.", "B"),
         (PLACES, "The answer is (B), since (A) is wrong and (C) is too.", "B"),
         (PLACES, "The answer is B because option (A) is dry.", "B"),
         (PLACES, "The answer is A because it has bars.", "A"),
@@ -406,6 +408,11 @@ def test_yes_or_no(text: str, answer: str | None) -> None:
         ("The answer is 18. This answer is reasonable, as 9 * 2 is 18.", "18"),
         ("The answer is 18. The answer is in dollars.", "18"),
         ("The answer is not 5. He has 7.", "7"),
+        ("The answer is 18. Let me know if the answer is helpful.", "18"),
+        ("The answer is 18. The answer is the number of dollars.", "18"),
+        ("#### Step 1: Add\n9 + 9 = 18\n#### Step 2: Check\nSo it is 18.", "18"),
+        ("#### Step 3: Total\n9 * 2 = 18\n\n#### 18", "18"),
+        ("The answer is\n\\begin{aligned} x &= 20 - 2 \\\\ &= 18 \\end{aligned}", "18"),
     ],
 )
 def test_a_remark_about_the_answer_is_not_an_announcement(text: str, answer: str) -> None:
