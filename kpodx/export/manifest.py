@@ -35,9 +35,19 @@ RUNNERS = {"gguf": "llama_cpp", "onnx": "onnxruntime"}
 """Folder of the program that runs each format."""
 
 
+SHARED = ("command_line.py", "machine.py", "outside_json.py", "shown_text.py")
+"""Modules that every runner imports."""
+
+
+def runner_files(form: object) -> dict[str, Path]:
+    """Return our own copy of each program file that a package of a format holds, by its name there."""
+    runner = shipped_runner(form)
+    return {"run.py": runner, **{name: runner.parent.parent / name for name in SHARED}}
+
+
 def shipped_runner(form: object) -> Path:
     """Our own copy of the program that runs a format; RunError where there is none."""
-    if form not in RUNNERS:
+    if not isinstance(form, str) or form not in RUNNERS:
         raise RunError(f"The package is of an unknown kind: {form!r}, expected one of {', '.join(RUNNERS)}.")
     return shipped("export") / "runners" / RUNNERS[str(form)] / "run.py"
 

@@ -281,7 +281,7 @@ def test_a_model_that_is_a_pipe_does_not_hang(sound: Runner) -> None:
     sound.model.unlink()
     os.mkfifo(sound.model)
     try:
-        sound.refuses("pipe", "is no file")
+        sound.refuses("pipe", "is not a regular file")
     finally:
         sound.model.unlink()
 
@@ -343,10 +343,10 @@ def test_what_is_no_json_object_is_refused(onnx: Runner, name: str) -> None:
         onnx.refuses((name, content[:20]), name)
     (onnx.package / name).unlink()
     (onnx.package / name).mkdir()
-    onnx.refuses((name, "folder"), "is no file")
+    onnx.refuses((name, "folder"), "is not a regular file")
     (onnx.package / name).rmdir()
     os.mkfifo(onnx.package / name)
-    onnx.refuses((name, "pipe"), "is no file")
+    onnx.refuses((name, "pipe"), "is not a regular file")
 
 
 def test_a_file_that_would_fill_the_memory_is_refused(onnx: Runner) -> None:
