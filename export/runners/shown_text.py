@@ -38,10 +38,15 @@ def clean_line(text, most=2000):
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def escape_json(document):
+    """Return a JSON document that means the same, and in which a terminal finds nothing to obey."""
+    return HARMFUL.sub(lambda found: json.dumps(found[0])[1:-1], document)
+
+
 def json_line(value):
     r"""Return a value as JSON in one line; what a terminal would obey is an escape there, which means the same.
 
     >>> json_line({"output": "½\x9b"})
     '{"output": "½\\u009b"}'
     """
-    return HARMFUL.sub(lambda found: json.dumps(found[0])[1:-1], json.dumps(value, ensure_ascii=False))
+    return escape_json(json.dumps(value, ensure_ascii=False))

@@ -95,7 +95,7 @@ def export_answers(
         records = export_completions(opened, model, template)
         if str(output) == "-":
             for record in records:
-                sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+                sys.stdout.write(escape_json(json.dumps(record, ensure_ascii=False)) + "\n")
             return
         count = write_jsonl(output, records)
     terminal.say(f"{count:,} completions written to {output}")

@@ -281,7 +281,7 @@ def test_a_model_that_is_a_pipe_does_not_hang(sound: Runner) -> None:
     sound.model.unlink()
     os.mkfifo(sound.model)
     try:
-        sound.refuses("pipe", "is not a regular file")
+        sound.refuses("pipe", "there is no file")
     finally:
         sound.model.unlink()
 
