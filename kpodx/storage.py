@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +38,8 @@ HINTS = (
     (BROKEN, "The disk or its file system may be failing: check the system's log, then run the same command again."),
     (OF_PROCESS, "Too many files are open: raise the limit (ulimit -n), and run the same command again."),
 )
-RUST = re.compile(r"\(os error (\d+)\)")
+WORDS = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
+"""How Rust and Python put the number into an error's words."""
 
 
 @contextlib.contextmanager
@@ -66,7 +68,7 @@ def storage_error(number: int, path: Path | None) -> StorageError:
     hint = next((hint for numbers, hint in HINTS if number in numbers), None)
     shown = "a file" if path is None else str(path)
     if number in FULL:
-        kept = "All finished phases are kept, nothing is half written."
+        kept = "What was finished is kept, and nothing is half written."
         return StorageError(f"The disk is full: {shown} could not be written. {kept}", hint=hint)
     return StorageError(f"{shown} could not be read or written: {os.strerror(number)}.", hint=hint)
 
@@ -93,8 +95,10 @@ def _said(error: BaseException) -> int | None:
     text = str(error)
     if "No space left on device" in text:
         return errno.ENOSPC
-    found = RUST.search(text)
-    return int(found[1]) if found and int(found[1]) in OF_DISK else None
+    found = WORDS.search(text)
+    number = int(found[1] or found[2]) if found else 0
+    # Copying a folder raises one error for all of its files, without a number of its own.
+    return number if number in OF_DISK or (number and isinstance(error, shutil.Error)) else None
 
 
 def _named(error: BaseException) -> Path | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpodx.cli import terminal
+from kpodx.outside import escape_json
 
 if TYPE_CHECKING:
     from kpodx.rationales.cache import AnswerCache
