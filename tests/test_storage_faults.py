@@ -157,17 +157,14 @@ def test_faults_are_found_behind_what_libraries_raise() -> None:
     assert fault_of(Exception("Error: Read-only file system (os error 30)")) == errno.EROFS
     assert fault_of(ConnectionRefusedError(errno.ECONNREFUSED, "refused")) is None
     assert fault_of(OSError("no model of that name")) is None
-    try:
-        try:
-            raise OSError(errno.ENOENT, "a file that need not be there")
-        except OSError:
-            raise RuntimeError("a bug")  # noqa: B904
-    except RuntimeError as error:
-        assert fault_of(error) is None
+    for number, expected in ((errno.ENOENT, None), (errno.ENOSPC, errno.ENOSPC)):
+        error = RuntimeError("a bug, or what torch makes of a full disk")
+        error.__context__ = OSError(number, "x")
+        assert fault_of(error) == expected
 
 
 def test_an_error_of_our_own_passes_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(KpodxError, match="^mine$"), storing(tmp_path):
+    with pytest.raises(KpodxError, match=r"^mine$"), storing(tmp_path):
         raise KpodxError("mine")
 
 
