@@ -136,20 +136,13 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
-                records.append(_object(line))
+                records.append(outside.parse_json(line, **outside.OWN))
             except ValueError as error:
                 raise RunError(
                     f"{path}, line {number}, is damaged: {error}.",
                     hint="Delete the phase's folder and run the command again.",
                 ) from error
     return records
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    found = outside.parse_json(line, **outside.OWN)
-    if not isinstance(found, dict):
-        raise ValueError(f"expected an object, got {type(found).__name__}")
-    return found
 
 
 class Journal:

@@ -36,6 +36,7 @@ HINTS = (
     (FULL, "Free some space, or use a folder on a larger disk, and run the same command again."),
     (REFUSED, "Check the permissions of its folder and how the disk is mounted, or name another folder."),
     (BROKEN, "The disk or its file system may be failing: check the system's log, then run the same command again."),
+    (OF_NAMES, "Check its path: a part is missing, is not a folder, is in use, or has too long a name."),
     (OF_PROCESS, "Too many files are open: raise the limit (ulimit -n), and run the same command again."),
 )
 WORDS = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
