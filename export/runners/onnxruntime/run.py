@@ -10,6 +10,8 @@ text or as {"question": "…"}; what else such an object holds comes back unchan
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -251,13 +253,33 @@ def _load_tokenizer(path):
 
 
 def _of_tokenizers(function, argument):
-    """What a tokenizer says; where its Rust gives up, that is no Exception, but a BaseException without a name in Python."""
+    """Return what a tokenizer says; when its Rust gives up, that is a BaseException without a name in Python."""
     try:
-        return function(argument)
+        with _quiet_errors():
+            return function(argument)
     except (KeyboardInterrupt, SystemExit, MemoryError, RunnerError):
         raise
     except BaseException as error:  # noqa: BLE001
         raise RunnerError(f"the tokenizer stopped: {str(error)[:300]}") from None
+
+
+@contextlib.contextmanager
+def _quiet_errors():
+    """Drop what native code writes to stderr while the block runs: Rust prints lines of its own before it gives up."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        # There is no stderr.
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _session(path, threads):
