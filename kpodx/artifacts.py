@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from kpodx import outside
 from kpodx.errors import RunError, UsageError
 from kpodx.schema import (
     AnswerKind,
@@ -32,6 +33,7 @@ from kpodx.schema import (
     StepDifficulties,
     TokenWeights,
 )
+from kpodx.storage import storing
 
 QUESTIONS = "questions.jsonl"
 RATIONALES = "rationales.jsonl"
@@ -48,21 +50,28 @@ METADATA = "kpodx"
 
 @contextlib.contextmanager
 def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path`; on a clean exit it is flushed to disk and takes the name `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    encoding = None if "b" in mode else "utf-8"
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, mode, encoding=encoding) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Open a temporary file beside `path`; on a clean exit it is flushed to disk and takes the name `path`.
+
+    Raises:
+        StorageError: the disk is full, refuses to be written, or fails; what was at `path` before is still there.
+    """
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encoding = None if "b" in mode else "utf-8"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".partial")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, mode, encoding=encoding) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            # Where nothing can be written any more, nothing can be removed either: what went wrong first is reported.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
@@ -75,17 +84,19 @@ def atomic_folder(folder: Path, option: str) -> Iterator[Path]:
 
     Raises:
         UsageError: the folder exists.
+        StorageError: the disk is full, refuses to be written, or fails.
     """
-    if folder.exists():
-        raise UsageError(f"{folder} exists already.", hint=f"Name another folder with {option}, or remove it.")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(folder)
-    finally:
+    with storing(folder):
+        if folder.exists():
+            raise UsageError(f"{folder} exists already.", hint=f"Name another folder with {option}, or remove it.")
+        partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -102,11 +113,10 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:
     """Read one JSON document; a damaged file raises RunError with its path."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return outside.read_json(path, **outside.OWN)
+    except ValueError as error:
         raise RunError(
-            f"{path} is not valid JSON: {error}",
-            hint="Delete the file, or the folder it is in, and run the command again.",
+            f"{path} is damaged: {error}.", hint="Delete the file, or the folder it is in, and run the command again."
         ) from error
 
 
@@ -121,15 +131,15 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> int:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object a line; a damaged line raises RunError with its number."""
-    records = []
-    with path.open(encoding="utf-8") as stream:
+    """Read one JSON object per line; a damaged line raises RunError with its number."""
+    records: list[dict[str, Any]] = []
+    with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
-                records.append(json.loads(line))
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                records.append(outside.parse_json(line, **outside.OWN))
+            except ValueError as error:
                 raise RunError(
-                    f"{path}, line {number}: not valid JSON: {error}",
+                    f"{path}, line {number}, is damaged: {error}.",
                     hint="Delete the phase's folder and run the command again.",
                 ) from error
     return records
@@ -146,12 +156,14 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            content = path.read_bytes()
-            os.ftruncate(self._file, content.rfind(b"\n") + 1)
+            with storing(path):
+                content = path.read_bytes()
+                os.ftruncate(self._file, content.rfind(b"\n") + 1)
             self.records: list[dict[str, Any]] = read_jsonl(path)
         except BaseException:
             self.close()
@@ -160,11 +172,12 @@ class Journal:
     def append(self, record: Mapping[str, object]) -> None:
         """Write one line; it is with the operating system when this returns, so that only a crash of the machine loses it."""
         line = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
-        written = os.write(self._file, line)
-        if written != len(line):
-            # The disk is full: half a line would be glued to the next one.
-            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-            raise OSError(errno.ENOSPC, f"No space left for {self._path}")
+        with storing(self._path):
+            written = os.write(self._file, line)
+            if written != len(line):
+                # The disk is full: half a line would be glued to the next one.
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Close the file."""
@@ -194,8 +207,8 @@ def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]
     try:
         with safe_open(path, framework="numpy") as stream:
             arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            return arrays, json.loads((stream.metadata() or {}).get(METADATA, "{}"))
-    except SafetensorError as error:
+            return arrays, outside.parse_json((stream.metadata() or {}).get(METADATA, "{}"), **outside.OWN)
+    except (SafetensorError, ValueError) as error:
         raise RunError(
             f"{path} is damaged: {error}", hint="Delete the phase's folder and run the command again."
         ) from error

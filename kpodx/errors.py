@@ -10,6 +10,7 @@
     │   └── TeacherRefusedError     a teacher's server does not accept the key, the model or the request
     ├── RunError                    exit code 2: the run folder is foreign, locked or damaged
     ├── DeviceError                 exit code 2: the device asked for is not there
+    ├── StorageError                exit code 1: a disk is full, refuses to be written, or fails; resumable
     ├── DivergedError               exit code 1: a loss became NaN or infinite
     ├── TeacherError                exit code 1: a teacher did not answer; what it answered is kept
     ├── WeightingError              exit code 1: mask learning cannot mean anything here
@@ -85,6 +86,10 @@ class DeviceError(KpodxError):
     """The device or number format asked for is not available."""
 
     exit_code = 2
+
+
+class StorageError(KpodxError):
+    """A disk is full, refuses to be written, or fails; what was finished is kept."""
 
 
 class DivergedError(KpodxError):

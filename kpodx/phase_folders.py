@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from kpodx.artifacts import hash_json, hash_path, read_json, write_json
-from kpodx.errors import KpodxError, RunError
-from kpodx.runs import DONE, now
+from kpodx.errors import RunError
+from kpodx.runs import DONE, now, read_done
+
+logger = logging.getLogger(__name__)
 
 STARTED = ".started.json"
 
@@ -32,7 +32,11 @@ def is_complete(folder: Path, fingerprint: str, inputs: Mapping[str, str]) -> bo
     """
     if not (folder / DONE).is_file():
         return False
-    done = read_json(folder / DONE)
+    try:
+        done = read_done(folder)
+    except RunError as error:
+        logger.warning("%s The phase counts as unfinished.", error.message)
+        return False
     same_inputs = all(done["inputs"].get(name) == digest for name, digest in inputs.items())
     return done["fingerprint"] == fingerprint and same_inputs and not missing_files(folder, done)
 
@@ -59,8 +63,15 @@ def begin(folder: Path, fingerprint: str, inputs: Mapping[str, str]) -> bool:
         put_aside(folder)
     expected = {"fingerprint": fingerprint, "inputs": dict(inputs)}
     marker = folder / STARTED
-    if folder.is_dir() and marker.is_file() and read_json(marker) == expected:
-        return any(path != marker for path in folder.iterdir())
+    if folder.is_dir() and marker.is_file():
+        try:
+            started = read_json(marker)
+        except RunError as error:
+            logger.warning("%s The partial state is put aside.", error.message)
+            put_aside(folder)
+        else:
+            if started == expected:
+                return any(path != marker for path in folder.iterdir())
     if folder.exists():
         shutil.rmtree(folder)
     write_json(marker, expected)
@@ -131,23 +142,8 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-@contextlib.contextmanager
-def disk_full_told(folder: Path) -> Iterator[None]:
-    """Turn "no space left", however a library says it, into a KpodxError that names the folder."""
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        number = getattr(error, "errno", None)
-        if number not in (errno.ENOSPC, errno.EDQUOT) and "No space left on device" not in str(error):
-            raise
-        raise KpodxError(
-            f"The disk is full: {folder} could not be written. All finished phases are kept, nothing is half written.",
-            hint="Free some space, or move the run folder to a larger disk, and run the same command again.",
-        ) from error
-
-
 def summary_of(folder: Path) -> dict[str, Any]:
     """What a finished phase said of itself; RunError where the folder is not finished."""
     if not (folder / DONE).is_file():
         raise RunError(f"{folder} is not a finished phase: it has no {DONE}.")
-    return dict(read_json(folder / DONE)["summary"])
+    return dict(read_done(folder)["summary"])

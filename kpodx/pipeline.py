@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kpodx
-from kpodx.artifacts import read_json
 from kpodx.config import nearest
-from kpodx.errors import KpodxError, RunError, UsageError
+from kpodx.errors import KpodxError, RunError, StorageError, UsageError
 from kpodx.fingerprints import ContentHashes, Revisions, fingerprint
 from kpodx.launch import Launch, wait_for
-from kpodx.phase_folders import adopt, begin, content_digest, disk_full_told, finish, is_complete, put_aside
-from kpodx.runs import DONE, MANIFEST, Run, describe_environment, load_run, open_run
+from kpodx.phase_folders import adopt, begin, content_digest, finish, is_complete, put_aside
+from kpodx.runs import MANIFEST, Run, describe_environment, load_run, open_run, read_done
 from kpodx.runtime import PhaseContext, Progress, SilentProgress, derive_seed, limit_threads
+from kpodx.storage import storing
 
 if TYPE_CHECKING:
     from kpodx.recipe import ResolvedRecipe
@@ -310,7 +310,7 @@ def _recorded(run: Run) -> Iterator[None]:
     """Leave the manifest saying how the run ended."""
     state, problem = "failed", None
     try:
-        with disk_full_told(run.path), memory_told():
+        with storing(run.path), memory_told():
             yield
         state = run.manifest["state"]
     except KeyboardInterrupt:
@@ -321,7 +321,8 @@ def _recorded(run: Run) -> Iterator[None]:
         raise
     finally:
         run.manifest.update(state=state, error=problem)
-        with disk_full_told(run.path):
+        # On a disk that takes nothing any more, the first fault is the one to report.
+        with contextlib.suppress(StorageError) if problem else contextlib.nullcontext():
             run.save()
 
 
@@ -393,7 +394,7 @@ class _Worker:
         folder = self.run.path / planned.folder
         if not cached:
             self._run_phase(planned, folder)
-        done = read_json(folder / DONE)
+        done = read_done(folder)
         self.digests[planned.name] = content_digest(done)
         self.run.manifest["phases"][planned.name] = {
             "fingerprint": planned.fingerprint,
@@ -418,7 +419,7 @@ class _Worker:
         self.run.save()
         folders = {other.name: self.run.path / other.folder for other in self.plan if other.name in planned.reads}
         begun = time.monotonic()
-        with disk_full_told(folder):
+        with storing(folder):
             summary = planned.phase.run(
                 PhaseContext(self.recipe, folders, folder, planned.seed, self.revisions, self.progress)
             )

@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import platform
+import re
 import shutil
 import socket
 import time
@@ -19,11 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import kpodx
+from kpodx import outside
 from kpodx.artifacts import read_json, write_json
-from kpodx.errors import RunError
+from kpodx.errors import KpodxError, RunError
 from kpodx.git_revision import git_revision
+from kpodx.storage import storing
 
 logger = logging.getLogger(__name__)
+
+OWN_FOLDER = re.compile(r"[0-9a-f]{12}")
+"""A phase's folder in a run: the first digits of its fingerprint."""
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -80,33 +86,100 @@ class Run:
         return folder
 
     def summary(self, phase: str) -> dict[str, Any]:
-        """What a finished phase said of itself."""
-        return dict(read_json(self.folder(phase) / DONE)["summary"])
+        """Return what a finished phase said about itself."""
+        return dict(read_done(self.folder(phase))["summary"])
+
+
+def read_done(folder: Path) -> dict[str, Any]:
+    """Return what `done.json` says of a finished phase.
+
+    Raises:
+        RunError: it is damaged, or was written by something else.
+    """
+    path = folder / DONE
+    hint = "Run the same `kpodx distill` again: the phase counts as unfinished, and is repeated."
+    try:
+        done: dict[str, Any] = read_json(path)
+        with outside.understood(path, "what a finished phase leaves"):
+            _check_done(done)
+    except KpodxError as error:
+        raise RunError(error.message, hint=hint) from error
+    return done
+
+
+def _check_done(done: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError if something is missing, or of another kind."""
+    for name, kind in (("fingerprint", str), ("created", str), ("inputs", dict), ("files", dict), ("summary", dict)):
+        if not isinstance(done[name], kind):
+            raise TypeError(f"{name} is {type(done[name]).__name__}")
+    float(done["seconds"])
+    for name, entry in done["files"].items():
+        if not outside.is_inside(name):
+            raise ValueError(f"the file {name[:100]!r} is not in the folder")
+        if not isinstance(entry["size"], int) or not isinstance(entry["sha256"], str):
+            raise TypeError(f"the entry of {name}")
+
+
+@contextlib.contextmanager
+def understood(run: Run) -> Iterator[None]:
+    """Turn what raises while a run is read into a DataError: its folder may come from anyone, or be damaged."""
+    hint = "Run the same `kpodx distill` again, or see where with `kpodx --debug`."
+    with storing(run.path), outside.understood(run.path, "a run that this kpodx wrote, or is damaged", hint):
+        yield
+
+
+def looks_like_a_run(path: Path) -> bool:
+    """Return whether a folder without a usable manifest holds a phase that kpodx wrote: it is named by its fingerprint."""
+    for file in (*path.glob(f"*/*/{DONE}"), *path.glob("*/*/.started.json")):
+        if OWN_FOLDER.fullmatch(file.parent.name):
+            with contextlib.suppress(KpodxError, OSError):
+                said = read_json(file)
+                if isinstance(said, dict) and str(said.get("fingerprint")).startswith(file.parent.name):
+                    return True
+    return False
 
 
 def load_run(path: Path) -> Run:
-    """Open a run folder for reading; RunError where it is none, or of a newer format."""
+    """Open a run folder for reading; RunError if it is not one, is damaged, or has a newer format."""
     file = path / MANIFEST
-    if not file.is_file():
-        raise RunError(
-            f"{path} is not a run folder: it has no {MANIFEST}.", hint="`kpodx status` shows the newest run."
-        )
+    again = f"`kpodx distill RECIPE --run {path}` writes it again, and uses the finished phases."
+    with storing(path):
+        is_there = file.is_file()
+    if not is_there:
+        hint = again if looks_like_a_run(path) else "`kpodx status` shows the newest run."
+        raise RunError(f"{path} is not a run folder: it has no {MANIFEST}.", hint=hint)
     try:
-        manifest = read_json(file)
+        with storing(file):
+            manifest = read_json(file)
     except RunError as error:
-        # read_json's own hint, to delete the file, would make the folder no run folder any more.
-        raise RunError(
-            error.message,
-            hint=f"`kpodx distill RECIPE --run {path}` writes it anew, and uses the finished phases again.",
-        ) from error
+        # read_json's own hint is to delete the file.
+        raise RunError(error.message, hint=again) from error
     if not isinstance(manifest, dict) or "kpodx" not in manifest:
-        raise RunError(f"{file} was not written by kpodx.", hint="Give a folder that `kpodx distill` made.")
+        hint = again if looks_like_a_run(path) else "Give a folder that `kpodx distill` made."
+        raise RunError(f"{file} was not written by kpodx.", hint=hint)
     if manifest.get("format") != FORMAT:
         raise RunError(
-            f"{file} has format {manifest.get('format')}, expected {FORMAT}.",
-            hint=f"It was written by kpodx {manifest['kpodx']}; this is {kpodx.__version__}.",
+            f"{file} has format {outside.clean_line(manifest.get('format'), 40)}, expected {FORMAT}.",
+            hint=f"It was written by kpodx {outside.clean_line(manifest['kpodx'], 40)}; this is {kpodx.__version__}.",
         )
+    if wrong := _wrong_in_manifest(manifest):
+        raise RunError(f"{file} is damaged: {wrong}.", hint=again)
     return Run(path.resolve(), manifest)
+
+
+def _wrong_in_manifest(manifest: dict[str, Any]) -> str | None:
+    """Return what is of another kind than kpodx writes, None if nothing is."""
+    kinds = {dict: ("phases", "recipe", "revisions", "seeds", "inputs", "sources", "process"), list: ("plan",)}
+    for kind, names in kinds.items():
+        for name in names:
+            if not isinstance(manifest.get(name, kind()), kind):
+                return f"{name} is {type(manifest[name]).__name__}, expected {kind.__name__}"
+    entries = [*manifest.get("phases", {}).values(), *manifest.get("plan", [])]
+    for entry in entries:
+        folder = entry.get("folder") if isinstance(entry, dict) else None
+        if not outside.is_inside(folder):
+            return f"the folder of a phase is {str(folder)[:100]!r}"
+    return None
 
 
 def all_runs(root: Path) -> list[Run]:
@@ -145,25 +218,44 @@ def open_run(path: Path) -> Iterator[Run]:
             f"The run folder {path} cannot be made: {error.strerror}.", hint="Give another with --run."
         ) from error
     with locked(path):
-        run = (
-            load_run(path)
-            if (path / MANIFEST).is_file() and not _is_damaged(path / MANIFEST)
-            else Run(path, {"kpodx": kpodx.__version__, "format": FORMAT, "created": now()})
-        )
+        run = _owned_run(path)
         run.manifest["process"] = {"pid": os.getpid(), "host": socket.gethostname()}
         yield run
 
 
+def _owned_run(path: Path) -> Run:
+    """Return the run in a folder; a manifest that is missing or damaged is begun again.
+
+    Phases prove by their own `done.json` that they are finished.
+    """
+    file = path / MANIFEST
+    if file.is_file() and not _is_damaged(file):
+        return load_run(path)
+    if not file.is_file() and looks_like_a_run(path):
+        logger.warning("%s is missing and is written again; finished phases are used as they are", file)
+    return Run(path, {"kpodx": kpodx.__version__, "format": FORMAT, "created": now()})
+
+
 def _is_damaged(file: Path) -> bool:
-    """Whether a manifest cannot be read; a copy is kept. Phases prove by their own `done.json` that they are finished."""
+    """Return whether a manifest of kpodx cannot be used; a copy is kept then."""
     try:
-        read_json(file)
-    except RunError:
-        copy = file.with_name(f"{MANIFEST}.damaged")
+        manifest = read_json(file)
+    except RunError as error:
+        problem = error.message
+    else:
+        if isinstance(manifest, dict) and "kpodx" in manifest:
+            # Another format is not damage: `load_run` refuses it.
+            wrong = _wrong_in_manifest(manifest) if manifest.get("format") == FORMAT else None
+        else:
+            wrong = "it was not written by kpodx" if looks_like_a_run(file.parent) else None
+        if wrong is None:
+            return False
+        problem = f"{file}: {wrong}"
+    copy = file.with_name(f"{MANIFEST}.damaged")
+    with storing(copy):
         shutil.copyfile(file, copy)
-        logger.warning("%s could not be read and is written anew; the old one is kept as %s", file, copy.name)
-        return True
-    return False
+    logger.warning("%s; it is written again, and the old one is kept as %s", problem.rstrip("."), copy.name)
+    return True
 
 
 def refuse_foreign(path: Path) -> None:
@@ -176,7 +268,8 @@ def refuse_foreign(path: Path) -> None:
         raise RunError(
             f"The run folder {path} cannot be read: {error.strerror}.", hint="Give another with --run."
         ) from error
-    if MANIFEST not in names and any(name != LOCK and not name.endswith(".partial") for name in names):
+    is_used = any(name != LOCK and not name.endswith(".partial") for name in names)
+    if MANIFEST not in names and is_used and not looks_like_a_run(path):
         raise RunError(
             f"{path} is not empty and not a run folder (it has no {MANIFEST}); nothing was written to it.",
             hint="Give a new or empty folder with --run.",

@@ -18,6 +18,7 @@ import httpx
 import psutil
 
 from kpodx.config import shipped
+from kpodx.export.manifest import SHARED
 from kpodx.serving.addresses import address_of, open_socket
 from kpodx.serving.catalogue import ServedModel
 from kpodx.serving.limits import Limits
@@ -91,7 +92,8 @@ def fake_model(folder: Path, content: str = "weights", **settings: Any) -> Serve
     """A model that the runner above runs."""
     folder.mkdir(exist_ok=True)
     (folder / "run.py").write_text(textwrap.dedent(RUNNER))
-    shutil.copy(shipped("export") / "runners" / "command_line.py", folder)
+    for name in SHARED:
+        shutil.copy(shipped("export") / "runners" / name, folder)
     (folder / "weights").write_text(content)
     values: dict[str, Any] = {"id": "echo-q8", "sha256": "0" * 64, "created": 1}
     return ServedModel(path=folder / "weights", runner=folder / "run.py", **(values | settings))

@@ -22,6 +22,8 @@ FLOORS: dict[str, int] = {
     "statistics": 0,
     "config": 1,
     "layers": 1,
+    "outside": 1,
+    "storage": 1,
     "artifacts": 1,
     "runtime": 1,
     "text": 1,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kpodx import artifacts
-from kpodx.errors import RunError, UsageError
+from kpodx.errors import RunError, StorageError, UsageError
 from kpodx.schema import AnswerKind, Prediction, Question, Rationale, Schedule, Split, StepDifficulties, TokenWeights
 
 
@@ -62,7 +62,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     artifacts.write_json(path, {"x": 1})
     with pytest.raises(ValueError, match="JSON"):
         artifacts.write_json(path, {"x": float("nan")})
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(StorageError, match=r"report\.json"):
         write_half(path)
     assert artifacts.read_json(path) == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
@@ -92,7 +92,7 @@ def test_a_journal_on_a_full_disk_keeps_whole_lines(tmp_path: Path, monkeypatch:
     with artifacts.Journal(tmp_path / "j.jsonl") as journal:
         journal.append({"a": 1})
         monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:5]))
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StorageError, match=r"disk is full: .*j\.jsonl"):
             journal.append({"b": 2})
         monkeypatch.setattr(os, "write", write)
         journal.append({"c": 3})

@@ -159,7 +159,7 @@ def test_a_damaged_manifest_is_written_anew_and_finished_phases_stay(
     make_run(tmp_path, "finished", "2026-01-01")
     (tmp_path / "dataset").mkdir()
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(RunError, match="not valid JSON") as caught:
+    with pytest.raises(RunError, match="is not JSON") as caught:
         load_run(tmp_path)
     assert f"kpodx distill RECIPE --run {tmp_path}" in (caught.value.hint or "")
     with open_run(tmp_path) as run:
@@ -167,7 +167,7 @@ def test_a_damaged_manifest_is_written_anew_and_finished_phases_stay(
     assert load_run(tmp_path).manifest["kpodx"] == kpodx.__version__
     assert (tmp_path / "manifest.json.damaged").read_text() == "{"
     assert (tmp_path / "dataset").is_dir()
-    assert "written anew" in caplog.text
+    assert "it is written again" in caplog.text
 
 
 def test_looking_at_a_foreign_folder_writes_nothing(tmp_path: Path) -> None:

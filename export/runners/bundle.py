@@ -21,19 +21,26 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from command_line import half_of_the_cores
+from bundle_files import (
+    TIMES,
+    BundleError,
+    check_answer,
+    check_question,
+    parsed,
+    read_bundle,
+    read_lines,
+    whole_records,
+    write_questions,
+)
+from machine import bounded_threads
+from shown_text import clean_line, json_line
 
 BUNDLE, QUESTIONS, RESULTS = "bundle.json", "questions.jsonl", "results.jsonl"
 ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 ENGINES = ("onnxruntime", "tokenizers", "numpy", "llama_cpp_python")
-TIMES = ("prompt_tokens", "first_token_seconds", "seconds", "tokens_per_second")
 POLL_SECONDS = 0.02
 WARM_UP = 2
 """Answers that come before those whose times count."""
-
-
-class BundleError(Exception):
-    """The bundle is not whole."""
 
 
 def main(argv=None):
@@ -47,11 +54,11 @@ def main(argv=None):
     try:
         unfinished = answer_bundle(arguments.bundle, arguments.package, arguments.runner)
         for line in unfinished:
-            print(f"not finished: {line}", file=sys.stderr)
+            print(f"not finished: {clean_line(line)}", file=sys.stderr)
         if sys.stdout.isatty() and not unfinished:
             print(f"{arguments.bundle / RESULTS} is whole: kpodx evaluate --import {RESULTS}")
-    except (BundleError, OSError, ValueError, KeyError, TypeError) as error:
-        print(f"error: {type(error).__name__ if isinstance(error, KeyError) else ''} {error}".strip(), file=sys.stderr)
+    except (BundleError, OSError, UnicodeError, MemoryError) as error:
+        print(f"error: {clean_line(error) or 'no memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -66,12 +73,12 @@ def answer_bundle(folder, package, runner):
         package: folder of the models.
         runner: the program that runs them.
     """
-    bundle = json.loads((folder / BUNDLE).read_text(encoding="utf-8"))
+    bundle = read_bundle(folder / BUNDLE)
     check_hashes(bundle, folder, package, runner.parent)
     for left in folder.glob(".asked-*.jsonl"):
         left.unlink()
-    machine = describe_machine(bundle["threads"] or half_of_the_cores())
-    questions = [json.loads(line) for line in lines_of((folder / QUESTIONS).read_bytes())]
+    machine = describe_machine(bounded_threads(bundle["threads"]))
+    questions = read_lines(folder / QUESTIONS, check_question)
     few = questions[: bundle["cost_questions"] + WARM_UP]
     records = [record for record in whole_records(folder / RESULTS) if record.get("place") == place_of(machine)]
     wanted = [(model, *missing(model, questions, records)) for model in bundle["models"]]
@@ -126,18 +133,13 @@ class Results:
         """Add a line that is on its way to the disk when this returns."""
         if record.get("ending", "finished") != "finished":
             self.unfinished.append(f"{record['model']}: {record['ending']} {record['error']}".strip())
-        self.stream.write(json.dumps({**record, "place": self.place}, ensure_ascii=False) + "\n")
+        self.stream.write(json_line({**record, "place": self.place}) + "\n")
         self.stream.flush()
 
     def keep(self, model, record):
         """Add one answer, without the question, which is known."""
         kept = {name: value for name, value in record.items() if name != "question"}
         self.write(part="answer", model=model["name"], key=model["answers_key"], **kept)
-
-
-def lines_of(content):
-    """Lines of JSONL; characters that only Python takes for the end of a line stay in it."""
-    return [line for line in content.decode("utf-8").split("\n") if line]
 
 
 class Teller:
@@ -153,9 +155,9 @@ class Teller:
         self.answered += 1
         if self.is_seen:
             end = "\n" if self.answered == self.total else ""
-            print(f"\r{self.answered} of {self.total} answers ({name})\033[K", end=end, flush=True)
+            print(f"\r{self.answered} of {self.total} answers ({clean_line(name, 60)})\033[K", end=end, flush=True)
         else:
-            print(json.dumps({"answered": self.answered, "model": name}), flush=True)
+            print(json_line({"answered": self.answered, "model": name}), flush=True)
 
 
 def check_hashes(bundle, folder, package, programs):
@@ -178,17 +180,6 @@ def hash_file(path):
         while piece := stream.read(2**20):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def whole_records(path):
-    """Records of a file that may end in the middle of a line; such a line is cut off."""
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        path.write_bytes(whole)
-    return [json.loads(line) for line in lines_of(whole)]
 
 
 class Asking:
@@ -222,7 +213,7 @@ class Asking:
             batch_size: questions at a time.
             keep: called with each record that comes.
         """
-        self.asked.write_text("".join(json.dumps(question) + "\n" for question in questions), encoding="utf-8")
+        write_questions(self.asked, questions)
         command = [*self.command, "--batch-size", str(batch_size), "--questions", str(self.asked)]
         energy, begun, answered = read_energy(), time.perf_counter(), 0
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
@@ -234,7 +225,7 @@ class Asking:
             for line in process.stdout:
                 # Killed in the middle of a line.
                 if line.endswith("\n"):
-                    keep(json.loads(line))
+                    keep(parsed(line, f"an answer of {self.name}", check_answer))
                     answered += 1
                     self.tell(self.name)
             process.wait()

@@ -1,16 +1,18 @@
-"""What every run.py shares: questions in, one JSON line an answer out. It stands beside run.py and needs numpy and nothing else."""
+"""What every run.py shares: questions in, one JSON line per answer out. It is copied beside run.py, with the modules it imports."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import outside_json
+from machine import MOST_ROWS, bounded_threads
+from shown_text import clean, clean_line, json_line
 
 PROMPT = "Q: {question} A: Let's think step by step."
 """The prompt of models that do not name one themselves."""
@@ -35,11 +37,6 @@ FOREIGN = (
 
 class RunnerError(Exception):
     """What the user gave cannot be used."""
-
-
-def half_of_the_cores():
-    """CPU threads by default: hyperthreads and small cores rarely help."""
-    return max(1, (os.cpu_count() or 2) // 2)
 
 
 def check_lengths(prompts, most, context_tokens):
@@ -93,7 +90,7 @@ def answers(model, questions, arguments, numbers=(0,), stream=None):
             text = model.detokenize(tokens[row])
             # A character may need a token more.
             if not text.endswith("\ufffd"):
-                stream.write(text[len(shown) :])
+                stream.write(clean(text[len(shown) :]))
                 stream.flush()
                 shown = text
     whole = time.perf_counter() - begun
@@ -250,13 +247,12 @@ def unanswered(model, question, rest):
     }
 
 
-def read_json(path):
-    """The object in a JSON file of a package; RunnerError where it holds none."""
-    check_file(path, MOST_JSON)
+def read_json(path, most_bytes=MOST_JSON):
+    """Return the object in a JSON file of a package; RunnerError if it holds something else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RunnerError(f"{path} is not JSON: {error}") from None
+        found = outside_json.read(path, most_bytes=most_bytes, most_text=most_bytes)
+    except outside_json.JsonError as error:
+        raise RunnerError(f"{path} cannot be read: {error}") from None
     if not isinstance(found, dict):
         raise RunnerError(f"{path} holds no object")
     return found
@@ -265,7 +261,7 @@ def read_json(path):
 def check_file(path, most=None):
     """RunnerError where something stands there that cannot be read to its end: a pipe, a device, more than `most` bytes."""
     if path.exists() and not path.is_file():
-        raise RunnerError(f"{path} is no file")
+        raise RunnerError(f"{path} is not a regular file")
     if most and path.stat().st_size > most:
         raise RunnerError(f"{path} has more than {most:,} bytes")
 
@@ -290,37 +286,42 @@ def prompt_of(text):
 
 
 def read_package(folder):
-    """The package's manifest; an empty one where there is none."""
-    return read_json(folder / "package.json") if (folder / "package.json").exists() else {}
+    """Return the package's manifest; an empty one if there is none."""
+    path = folder / "package.json"
+    return read_json(path, outside_json.MOST_BYTES) if path.exists() else {}
 
 
 def find_model(given, folder, package, pattern):
-    """The model file to run: the one given, or the first of the package."""
+    """Return the model file to run: the one given, or the first of the package."""
     if given:
         return Path(given) if Path(given).is_file() else named_model(given, folder, package)
-    try:
-        name = Path(package["models"][0]["name"])
-    except (KeyError, IndexError, TypeError):
-        found = sorted(folder.glob(pattern))
-    else:
+    models = models_of(package)
+    if models:
+        name = models[0].get("name")
         # Links stay allowed: in the hub's cache every file is one.
-        if name.is_absolute() or ".." in name.parts:
-            raise RunnerError(f"package.json names a model outside the package: {str(name)!r}")
+        if not outside_json.is_inside(name):
+            raise RunnerError(f"package.json names a model outside the package: {str(name)[:100]!r}")
         return folder / name
+    found = sorted(folder.glob(pattern))
     if not found:
         raise RunnerError("there is no model beside run.py; name one with --model")
     return found[0]
 
 
-def named_model(given, folder, package):
-    """The model of a package that is meant by its quantisation or its name in the manifest."""
+def models_of(package):
+    """Return the entries of a manifest's models, without those that are not objects."""
     models = package.get("models")
-    models = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
+    return [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
+
+
+def named_model(given, folder, package):
+    """Return the model of a package that a quantization or a name in the manifest means."""
+    models = models_of(package)
     for model in models:
-        name = Path(str(model.get("name")))
-        if given in (model.get("quantization"), name.as_posix()) and not name.is_absolute() and ".." not in name.parts:
+        name = model.get("name")
+        if given in (model.get("quantization"), name) and outside_json.is_inside(name):
             return folder / name
-    known = ", ".join(str(model.get("quantization")) for model in models)
+    known = ", ".join(str(model.get("quantization"))[:40] for model in models[:20])
     raise RunnerError(f"there is no file {given}" + (f", and no such model: there are {known}" if known else ""))
 
 
@@ -336,7 +337,7 @@ def main(load, description, pattern, argv=None):
     try:
         return _run(load, description, pattern, argv)
     except (RunnerError, OSError, UnicodeError, MemoryError) as error:
-        print(f"error: {' '.join(str(error).split()) or 'no memory'}", file=sys.stderr)
+        print(f"error: {clean_line(error) or 'no memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -358,7 +359,8 @@ def _run(load, description, pattern, argv):
         "--questions", help='file with a question a line, plain or as {"question": …}; stdin by default'
     )
     parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer (default 256)")
-    threads = number_of(device, "threads", 1, 1024) or half_of_the_cores()
+    # A package may come from anyone: it gets no more threads than there are cores.
+    threads = bounded_threads(number_of(device, "threads", 1, 1024))
     parser.add_argument("--threads", type=int, default=threads, help=f"CPU threads (default {threads})")
     context = number_of(device, "context_tokens", 1)
     parser.add_argument(
@@ -378,6 +380,9 @@ def _run(load, description, pattern, argv):
     for name in ("max_new_tokens", "threads", "batch_size"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if arguments.batch_size > MOST_ROWS:
+        parser.error(f"--batch-size must be at most {MOST_ROWS}")
+    arguments.threads = bounded_threads(arguments.threads)
     if arguments.seed < 0:
         parser.error("--seed must be at least 0")
     if not 0 <= arguments.temperature < float("inf"):
@@ -392,5 +397,5 @@ def _run(load, description, pattern, argv):
             return 0
         with Path(arguments.questions).open("rb") if arguments.questions else sys.stdin.buffer as lines:
             for record in answer_all(model, lines, arguments):
-                print(json.dumps(record, ensure_ascii=False), flush=True)
+                print(json_line(record), flush=True)
     return 0

@@ -11,10 +11,10 @@ from typing import Any
 from kpodx.acceptance.package import choose_models, read_files
 from kpodx.artifacts import atomic_folder, hash_json, hash_path, write_json, write_jsonl, write_text
 from kpodx.config import shipped
-from kpodx.export.manifest import PACKAGE, shipped_runner
+from kpodx.export.manifest import PACKAGE, runner_files
 
 BUNDLE, QUESTIONS, RESULTS = "bundle.json", "questions.jsonl", "results.jsonl"
-PROGRAM = "bundle.py"
+PROGRAM, FILES = "bundle.py", "bundle_files.py"
 WARM_UP = 2
 """Answers that come before those whose times count; the program has the same."""
 NEEDS = {"onnx": "onnxruntime tokenizers numpy", "gguf": "llama-cpp-python"}
@@ -63,9 +63,7 @@ def device_of(
 
 def shipped_programs(kind: str) -> dict[str, Path]:
     """The programs that answer a bundle, by their names in it; always ours, since a package may come from anybody."""
-    runner = shipped_runner(kind)
-    programs = shipped("export") / "runners"
-    return {PROGRAM: programs / PROGRAM, "command_line.py": programs / "command_line.py", "run.py": runner}
+    return {**{name: shipped("export") / "runners" / name for name in (PROGRAM, FILES)}, **runner_files(kind)}
 
 
 def describe_bundle(

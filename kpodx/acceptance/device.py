@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 from kpodx.acceptance.bundle import BUNDLE, PROGRAM, RESULTS, shipped_programs
 from kpodx.artifacts import hash_json, read_json
 from kpodx.errors import RunError, UsageError
+from kpodx.outside import clean_line, parse_json
 from kpodx.runtime import Progress
 
 WHOLE = ".whole"
@@ -153,7 +153,7 @@ def _follow(command: Sequence[str], progress: Progress) -> None:
         assert process.stderr is not None
         try:
             events = _events(process.stdout)
-            total = int(next(events, {}).get("total", 0))
+            total = _count(next(events, {}).get("total"))
             for _ in progress.track(events, total=total, description="Evaluating"):
                 pass
             errors = process.stderr.read()
@@ -169,13 +169,17 @@ def _events(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
     """What the program tells; a login on a device may say other things before."""
     for line in lines:
         try:
-            event = json.loads(line)
+            event = parse_json(line)
         except ValueError:
             continue
         if isinstance(event, dict) and event.keys() & {"total", "answered"}:
             yield event
 
 
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 10**9 else 0
+
+
 def _ended(command: Sequence[str], status: int, errors: str) -> str:
     said = (errors.strip().splitlines() or [f"it ended with status {status}"])[-1].removeprefix("error: ")
-    return f"{'ssh' if command[0] == 'ssh' else PROGRAM}: {said[:500]}"
+    return f"{'ssh' if command[0] == 'ssh' else PROGRAM}: {clean_line(said, 500)}"

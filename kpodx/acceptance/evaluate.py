@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from kpodx.artifacts import hash_json, hash_path, save_predictions, write_json, 
 from kpodx.errors import DataError
 from kpodx.evaluation.accuracy import accuracy, accuracy_by_steps
 from kpodx.export.manifest import PACKAGE
+from kpodx.outside import read_json
 from kpodx.runs import locked
 from kpodx.runtime import Progress
 from kpodx.schema import AnswerKind, Prediction, Question
@@ -29,6 +29,8 @@ from kpodx.text.judging import judge
 from kpodx.text.prompts import format_choices
 
 RESULT = "result.json"
+MOST_RESULT = 2**26
+"""Bytes of the largest result.json."""
 OCCASION = ".occasion"
 
 
@@ -193,7 +195,7 @@ def score(folder: Path, output: Path, examination: Examination, results: Results
         "confidence": examination.confidence,
         "least_questions": least_questions(examination.margin, examination.confidence),
         "machine": results.machine,
-        "device": {**asdict(device), "threads": device.threads or results.machine.get("threads")},
+        "device": {**asdict(device), "threads": results.machine.get("threads") or device.threads},
         "student": accuracies(examination.questions, examination.student, examination.confidence),
         "models": [_score_model(model, manifest, output, examination, results) for model in bundle["models"]],
     }
@@ -324,8 +326,9 @@ def failures(document: Mapping[str, Any]) -> list[str]:
 def read_result(path: Path) -> dict[str, Any]:
     """A `result.json`; DataError where it is none."""
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = read_json(path, most_bytes=MOST_RESULT)
         assert {"models", "questions", "student"} <= document.keys()
     except (OSError, ValueError, AssertionError, AttributeError) as error:
-        raise DataError(f"{path} is no result of `kpodx evaluate`.") from error
+        said = f": {error}" if isinstance(error, ValueError) else ""
+        raise DataError(f"{path} is no result of `kpodx evaluate`{said}.") from error
     return document

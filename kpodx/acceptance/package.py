@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kpodx.artifacts import hash_path, read_json
+from kpodx.artifacts import hash_path
 from kpodx.errors import DataError, RunError
-from kpodx.export.manifest import PACKAGE, QUANTIZATIONS
+from kpodx.export.manifest import PACKAGE, QUANTIZATIONS, read_manifest
+from kpodx.outside import clean_line, is_inside
 
 WORD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 BUDGETS = ("memory_mib", "size_mib", "first_token_ms", "tokens_per_second")
 LIMITS = ("threads", "context_tokens", "memory_mib")
+MOST = {**dict.fromkeys((*BUDGETS, *LIMITS), 10**9), "threads": 1024}
+"""Largest value of each entry of a profile; a machine gives no more threads than it has cores in any case."""
+MOST_NAME = 200
+"""Characters of a package's name."""
 
 
 def load_package(folder: Path) -> dict[str, Any]:
@@ -24,20 +29,18 @@ def load_package(folder: Path) -> dict[str, Any]:
         RunError: the folder is no package.
         DataError: a file is missing, or not the one that was exported.
     """
-    if not (folder / PACKAGE).is_file():
-        raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export")
-    manifest: dict[str, Any] = read_json(folder / PACKAGE)
+    manifest = read_manifest(folder)
     try:
         _check_manifest(manifest)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(
-            f"{folder / PACKAGE} is no manifest of a package: {type(error).__name__} {error}",
+            f"{folder / PACKAGE} is no manifest of a package: {type(error).__name__} {clean_line(error, 200)}",
             hint="Make the package again.",
         ) from error
     for name, entry in manifest["files"].items():
+        if not is_inside(name):
+            raise DataError(f"{folder / PACKAGE} names a file outside the package: {name[:100]!r}")
         path = folder / name
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise DataError(f"{folder / PACKAGE} names a file outside the package: {name}")
         if not path.is_file():
             raise DataError(f"{path} is missing, which {PACKAGE} names.", hint="Copy or export the package again.")
         if hash_path(path) != entry["sha256"]:
@@ -50,17 +53,20 @@ def load_package(folder: Path) -> dict[str, Any]:
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
     """KeyError, TypeError or ValueError where a manifest lacks something, or has it of another kind."""
-    if manifest["kind"] not in QUANTIZATIONS or not isinstance(manifest["name"], str):
-        raise ValueError("kind, name")
+    if not isinstance(manifest["kind"], str) or manifest["kind"] not in QUANTIZATIONS:
+        raise ValueError(f"kind {str(manifest['kind'])[:40]!r}")
+    # It becomes a model's id in an address, and is shown.
+    if not isinstance(manifest["name"], str) or len(manifest["name"]) > MOST_NAME or not manifest["name"].isprintable():
+        raise ValueError(f"name {str(manifest['name'])[:40]!r}")
     for name, entry in manifest["files"].items():
-        if not isinstance(entry["sha256"], str) or not isinstance(entry["size"], int):
-            raise TypeError(f"files: {name}")
+        if not isinstance(entry["sha256"], str) or not isinstance(entry["size"], int) or entry["size"] < 0:
+            raise TypeError(f"files: {name[:100]}")
     for model in manifest["models"]:
         # It becomes a part of files' names.
         if not WORD.fullmatch(model["quantization"]) or ".." in model["quantization"]:
-            raise ValueError(f"quantization {model['quantization']!r}")
+            raise ValueError(f"quantization {str(model['quantization'])[:40]!r}")
         if model["name"] not in manifest["files"]:
-            raise ValueError(f"no hash of its model {model['name']!r}")
+            raise ValueError(f"no hash of its model {str(model['name'])[:100]!r}")
     if not isinstance(manifest.get("origin") or {}, dict) or not isinstance(manifest.get("profile") or {}, dict):
         raise TypeError("origin and profile are tables")
     _check_profile(manifest.get("profile") or {})
@@ -73,6 +79,8 @@ def _check_profile(profile: dict[str, Any]) -> None:
             raise ValueError(f"profile: {name} is {value!r}")
         if name in LIMITS and not isinstance(value, int):
             raise TypeError(f"profile: {name} is {value!r}")
+        if value > MOST[name]:
+            raise ValueError(f"profile: {name} is {value:g}, more than {MOST[name]:g}")
 
 
 def read_files(manifest: dict[str, Any], model: str) -> dict[str, dict[str, Any]]:

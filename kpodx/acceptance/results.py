@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,11 @@ from typing import Any
 
 from kpodx.acceptance.bundle import WARM_UP
 from kpodx.errors import DataError
+from kpodx.outside import clean_line, parse_json
 
 MOST_BYTES = 2**30
+MOST_LINE = 2**24
+"""Bytes of the largest results file, and of its longest line."""
 MOST_NUMBER = 1e12
 
 
@@ -59,12 +61,12 @@ def read_results(path: Path) -> Results:
     found: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
+            record = parse_json(line, most_bytes=MOST_LINE, most_text=MOST_LINE)
             CHECKS[record["part"]](record)
             found.append(record)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(
-                f"{path}: line {number} is no record of results ({type(error).__name__}): {line[:60]!r}",
+                f"{path}: line {number} is no record of results ({clean_line(error, 100)}): {line[:60]!r}",
                 hint="A file that was cut off: run the bundle's run.py again on the device; it goes on, and mends the file.",
             ) from error
     bundles = [record for record in found if record["part"] == "bundle"]
@@ -77,7 +79,7 @@ def read_results(path: Path) -> Results:
             records.setdefault((record["part"], record["key"]), []).append(record)
     for (part, key), members in records.items():
         if part == "answer" and len({record["id"] for record in members}) < len(members):
-            raise DataError(f"{path}: a question is answered twice by the model with the key {key}.")
+            raise DataError(f"{path}: a question is answered twice by the model with the key {key[:40]!r}.")
     return Results(path, last["bundle"], last["machine"], records)
 
 

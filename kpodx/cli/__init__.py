@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from kpodx.cli import (
 )
 from kpodx.cli.terminal import print_error, set_up_logging, stderr_console
 from kpodx.errors import KpodxError
+from kpodx.storage import storing
 
 app = typer.Typer(
     name="kpodx",
@@ -75,8 +77,12 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     set_up_logging(stderr_console())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a character gets its escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app([argument for argument in arguments if argument != "--debug"])
+        with storing(None):
+            app([argument for argument in arguments if argument != "--debug"])
     except KpodxError as error:
         if debug:
             raise

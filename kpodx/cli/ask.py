@@ -21,14 +21,13 @@ def ask(
     ] = None,
 ) -> None:
     """Ask an exported reasoner, through the same program that runs on a device."""
-    from kpodx.artifacts import read_json
-    from kpodx.export.manifest import PACKAGE, models_of, newest_package, shipped_runner
+    from kpodx.export.manifest import models_of, newest_package, read_manifest, shipped_runner
 
     if not question.strip():
         raise UsageError("The question is empty.")
     folder = package or newest_package(RUNS)
     models = models_of(folder)
-    manifest = read_json(folder / PACKAGE)
+    manifest = read_manifest(folder)
     # `Q8_0` or `q4` is enough where the file's name can be meant by it alone.
     meant = [name for name, quantization in models.items() if model in (None, name, quantization)]
     if not meant:
@@ -38,7 +37,8 @@ def ask(
     profile = manifest.get("profile")
     for name in ("threads", "context_tokens"):
         value = profile.get(name) if isinstance(profile, dict) else None
-        if isinstance(value, int) and value > 0:
+        # run.py takes no more threads than the machine has cores.
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             command += [f"--{name.replace('_', '-')}", str(value)]
     command += ["--", question]
     status = subprocess.run(command, check=False).returncode

@@ -110,7 +110,7 @@ class Conversation:
         try:
             async for _, event in events:
                 if isinstance(event, Text):
-                    _write(event.text)
+                    terminal.write(event.text)
                 elif isinstance(event, Failed):
                     self.failures += 1
                     terminal.say(event.message, "yellow")
@@ -118,12 +118,7 @@ class Conversation:
             # The worker says "idle" when it has left the answer; only then it can be asked again.
             await self._worker.leave(job)
             raise
-        _write("\n")
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+        terminal.write("\n")
 
 
 def _questions(is_terminal: bool) -> Iterator[str]:
@@ -141,12 +136,12 @@ def _questions(is_terminal: bool) -> Iterator[str]:
             line = input("\n> ") if is_terminal else sys.stdin.readline()
         except KeyboardInterrupt:
             # It drops what was typed: one that comes just after an answer ends nothing.
-            _write("\n")
+            terminal.write("\n")
             if not is_terminal:
                 return
             continue
         except EOFError:
-            _write("\n")
+            terminal.write("\n")
             return
         if not is_terminal and not line:
             return

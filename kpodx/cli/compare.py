@@ -42,14 +42,20 @@ def compare(
 
 def comparison(runs: list[tuple[str, Run]]) -> dict[str, Any]:
     """All that `compare` tells, as plain values: each run, each later one against the first, and differing settings."""
-    correct = [correct_by_question(run) for _, run in runs]
+    from kpodx.runs import understood
+
+    correct, figures = [], []
+    for label, run in runs:
+        with understood(run):
+            correct.append(correct_by_question(run))
+            figures.append({"run": label, **_figures(run)})
     return {
-        "runs": [{"run": label, **_figures(run)} for label, run in runs],
+        "runs": figures,
         "paired": [
             {"first": runs[0][0], "second": label, **paired(correct[0], other)}
             for (label, _), other in zip(runs[1:], correct[1:], strict=True)
         ],
-        "settings": differing_settings([run.manifest["recipe"] for _, run in runs]),
+        "settings": differing_settings([run.manifest.get("recipe", {}) for _, run in runs]),
     }
 
 
@@ -67,14 +73,14 @@ def _figures(run: Run) -> dict[str, Any]:
 
 def correct_by_question(run: Run) -> dict[str, bool]:
     """Whether each test question was answered rightly, by question id."""
-    from kpodx.artifacts import load_predictions, load_questions, read_json
+    from kpodx.artifacts import load_predictions, load_questions
     from kpodx.phase_folders import missing_files
-    from kpodx.runs import DONE
+    from kpodx.runs import read_done
     from kpodx.schema import Split
 
     test = {question.id for question in load_questions(run.folder("dataset")) if question.split is Split.TEST}
     folder = run.folder("evaluation")
-    if missing := missing_files(folder, read_json(folder / DONE)):
+    if missing := missing_files(folder, read_done(folder)):
         raise RunError(
             f"{folder / missing[0]} is missing or of another size than when its phase was finished.",
             hint="Run the recipe again: the phase is repeated.",

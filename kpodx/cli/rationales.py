@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpodx.cli import terminal
+from kpodx.outside import escape_json
 
 if TYPE_CHECKING:
     from kpodx.rationales.cache import AnswerCache
@@ -95,7 +96,7 @@ def export_answers(
         records = export_completions(opened, model, template)
         if str(output) == "-":
             for record in records:
-                sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+                sys.stdout.write(escape_json(json.dumps(record, ensure_ascii=False)) + "\n")
             return
         count = write_jsonl(output, records)
     terminal.say(f"{count:,} completions written to {output}")

@@ -37,7 +37,7 @@ def show_recipe(name: Annotated[str, typer.Argument(help="Name of a shipped reci
     """Print a recipe."""
     from kpodx.recipe import find_recipe
 
-    typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
+    terminal.write(find_recipe(name).read_text(encoding="utf-8"))
 
 
 @app.command("copy")

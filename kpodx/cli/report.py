@@ -21,12 +21,13 @@ def report(
     """Write one self-contained page of all that a run found: keypoints, schedule, losses, accuracy, packages, provenance."""
     from kpodx.reporting.document import build_document
     from kpodx.reporting.writing import PAGE, check_output, write_report
-    from kpodx.runs import load_run, newest_run
+    from kpodx.runs import load_run, newest_run, understood
 
     opened = load_run(run) if run else newest_run(RUNS)
     page = output or opened.path / PAGE
     check_output(page)
-    document = build_document(opened)
+    with understood(opened):
+        document = build_document(opened)
     figures = write_report(document, page)
     terminal.say(f"wrote {page} ({page.stat().st_size / 1000:.0f} kB) and {figures.name}")
     for part, reason in document["absent"].items():

@@ -32,11 +32,13 @@ def show(
 ) -> None:
     """Show a question, its rationales with their keypoints, and what the student answered."""
     from kpodx.reporting.questions import describe_question
-    from kpodx.runs import load_run, newest_run
+    from kpodx.runs import load_run, newest_run, understood
 
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError(f"--threshold {threshold}: expected a token weight between 0 and 1.")
-    document = describe_question(load_run(run) if run else newest_run(RUNS), question, threshold)
+    opened = load_run(run) if run else newest_run(RUNS)
+    with understood(opened):
+        document = describe_question(opened, question, threshold)
     if json:
         terminal.print_json(document)
     else:

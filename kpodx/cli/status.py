@@ -18,9 +18,11 @@ def status(
 ) -> None:
     """Show where a run stands, phase by phase."""
     from kpodx.reporting.state import status_document
-    from kpodx.runs import load_run, newest_run
+    from kpodx.runs import load_run, newest_run, understood
 
-    document = status_document(load_run(run) if run else newest_run(RUNS, finished=False))
+    opened = load_run(run) if run else newest_run(RUNS, finished=False)
+    with understood(opened):
+        document = status_document(opened)
     if json:
         terminal.print_json(document)
         return

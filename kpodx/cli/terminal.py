@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from kpodx.errors import KpodxError
+from kpodx.outside import clean, escape_json
 from kpodx.text.figures import percent as percent
 from kpodx.text.figures import show_seconds as show_seconds
 
@@ -32,21 +33,27 @@ SECONDS_BETWEEN_LINES = 30.0
 
 def stderr_console() -> Console:
     """The console of logs and progress; colour only on a terminal, and never with NO_COLOR."""
-    from rich.console import Console
+    from kpodx.cli.console import SafeConsole
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return SafeConsole(stderr=True, soft_wrap=True)
 
 
 def stdout_console() -> Console:
     """The console of results; as wide as the terminal, or 120 columns in a file."""
-    from rich.console import Console
+    from kpodx.cli.console import SafeConsole
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return SafeConsole(width=None if sys.stdout.isatty() else 120)
 
 
 def print_json(document: object) -> None:
     """Write one JSON document to stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(escape_json(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
+    sys.stdout.flush()
+
+
+def write(text: str) -> None:
+    """Write text that comes from elsewhere, such as a part of an answer, to stdout as it is, but for what a terminal obeys."""
+    sys.stdout.write(clean(text))
     sys.stdout.flush()
 
 
@@ -55,11 +62,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    lines = [list(map(str, row)) for row in rows]
+    lines = [[clean(str(cell)) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         numeric = number > 0 and all(_FIGURE.fullmatch(line[number]) for line in lines)
-        table.add_column(name, justify="right" if numeric and lines else "left", overflow="fold")
+        table.add_column(Text(clean(name)), justify="right" if numeric and lines else "left", overflow="fold")
     for line in lines:
         table.add_row(*map(Text, line))
     console = stdout_console()
@@ -166,7 +173,7 @@ def _new_bars(console: Console) -> Bars:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),

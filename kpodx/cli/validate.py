@@ -41,7 +41,7 @@ def validate(
         if problems:
             terminal.print_error(ConfigError(f"{name} names what cannot be used:\n{lines}"))
         elif not json:
-            typer.echo(f"{name}: {resolved.recipe.name} is valid")
+            terminal.write(f"{name}: {resolved.recipe.name} is valid\n")
     if json:
         terminal.print_json(results)
     if not all(result["valid"] for result in results):

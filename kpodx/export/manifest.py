@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kpodx.artifacts import read_json
+from kpodx import outside
 from kpodx.config import shipped
 from kpodx.errors import RunError
+from kpodx.storage import storing
 from kpodx.text.prompts import CUE
 
 PACKAGE = "package.json"
@@ -35,11 +36,22 @@ RUNNERS = {"gguf": "llama_cpp", "onnx": "onnxruntime"}
 """Folder of the program that runs each format."""
 
 
+SHARED = ("command_line.py", "machine.py", "outside_json.py", "shown_text.py")
+"""Modules that every runner imports."""
+
+
+def runner_files(form: object) -> dict[str, Path]:
+    """Return our own copy of each program file that a package of a format holds, by its name there."""
+    runner = shipped_runner(form)
+    return {"run.py": runner, **{name: runner.parent.parent / name for name in SHARED}}
+
+
 def shipped_runner(form: object) -> Path:
     """Our own copy of the program that runs a format; RunError where there is none."""
-    if form not in RUNNERS:
-        raise RunError(f"The package is of an unknown kind: {form!r}, expected one of {', '.join(RUNNERS)}.")
-    return shipped("export") / "runners" / RUNNERS[str(form)] / "run.py"
+    if not isinstance(form, str) or form not in RUNNERS:
+        kind = str(form)[:40]
+        raise RunError(f"The package is of an unknown kind: {kind!r}, expected one of {', '.join(RUNNERS)}.")
+    return shipped("export") / "runners" / RUNNERS[form] / "run.py"
 
 
 def newest_package(runs: Path) -> Path:
@@ -50,23 +62,41 @@ def newest_package(runs: Path) -> Path:
     return found[-1].parent
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what a package's manifest says; the package may come from anyone.
+
+    Raises:
+        RunError: the folder has no manifest, or one that is not JSON, not an object, or beyond the limits of the reader.
+    """
+    path = folder / PACKAGE
+    with storing(path):
+        if not path.is_file():
+            raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export")
+        try:
+            found = outside.read_json(path)
+        except ValueError as error:
+            raise RunError(f"{path} is no manifest of a package: {error}.", hint="Make the package again.") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path} is no manifest of a package: it is not an object.", hint="Make the package again.")
+    return found
+
+
 def models_of(folder: Path) -> dict[str, str]:
     """Quantisation by name of the models that a package's manifest names; RunError where the folder is no package that has them."""
-    if not (folder / PACKAGE).is_file():
-        raise RunError(f"{folder} is no package: it has no {PACKAGE}.", hint="Make one: kpodx export")
+    manifest = read_manifest(folder)
     again = "Make the package again: kpodx export"
     try:
-        models = {str(model["name"]): str(model["quantization"]) for model in read_json(folder / PACKAGE)["models"]}
-    except (KeyError, TypeError, RecursionError) as error:
+        models = {str(model["name"]): str(model["quantization"]) for model in manifest["models"]}
+    except (KeyError, TypeError) as error:
         raise RunError(f"{folder / PACKAGE} names no models.", hint=again) from error
     if not models:
         raise RunError(f"{folder / PACKAGE} names no models.", hint=again)
     for name in models:
         # Links stay allowed: in the hub's cache every file is one.
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise RunError(f"{folder / PACKAGE} names a model outside the package: {name!r}.", hint=again)
+        if not outside.is_inside(name):
+            raise RunError(f"{folder / PACKAGE} names a model outside the package: {name[:100]!r}.", hint=again)
         if not (folder / name).is_file():
-            raise RunError(f"{folder / PACKAGE} names a model that is not there: {name!r}.", hint=again)
+            raise RunError(f"{folder / PACKAGE} names a model that is not there: {name[:100]!r}.", hint=again)
     return models
 
 

@@ -17,7 +17,7 @@ import kpodx
 from kpodx.artifacts import atomic_folder, hash_model, hash_path, write_json, write_text
 from kpodx.errors import GateError, MissingDependencyError, ModelError, UsageError
 from kpodx.export.gguf_package import GgufPackage
-from kpodx.export.manifest import PACKAGE, QUANTIZATIONS, shipped_runner
+from kpodx.export.manifest import PACKAGE, QUANTIZATIONS, runner_files
 from kpodx.export.origin import describe
 from kpodx.export.parity import Agreement, ask_package, compare, measure_divergence, save_reference
 from kpodx.export.reference import Reference, ask_student
@@ -94,8 +94,8 @@ def export_package(
                 GgufPackage(partial, student, name, reference) if form == "gguf" else _onnx(partial, student, reference)
             )
         runner = partial / "run.py"
-        shutil.copyfile(shipped_runner(form), runner)
-        shutil.copyfile(shipped_runner(form).parent.parent / "command_line.py", partial / "command_line.py")
+        for module, path in runner_files(form).items():
+            shutil.copyfile(path, partial / module)
         done = []
         with tempfile.TemporaryDirectory() as scratch:
             distributions = Path(scratch) / "reference.npz"

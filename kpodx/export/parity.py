@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from kpodx.errors import KpodxError
 from kpodx.export.reference import Reference, scored
+from kpodx.outside import parse_json
 from kpodx.runtime import died_of
 
 
@@ -71,7 +72,10 @@ def ask_package(
     printed = _run(command, model, lines).removesuffix("\n").split("\n")
     if len(printed) != len(questions):
         raise KpodxError(f"{runner.name} answered {len(printed)} of {len(questions)} questions with {model.name}.")
-    return [json.loads(line)["tokens"] for line in printed]
+    try:
+        return [list(parse_json(line, most_text=len(line))["tokens"]) for line in printed]
+    except (ValueError, KeyError, TypeError) as error:
+        raise KpodxError(f"{runner.name} printed something else than answers of {model.name}: {error}.") from error
 
 
 def measure_divergence(runner: Path, model: Path, reference: Path, threads: int) -> float:

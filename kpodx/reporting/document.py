@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import kpodx
-from kpodx.artifacts import load_step_difficulties, read_json
+from kpodx.artifacts import load_step_difficulties
 from kpodx.errors import RunError
 from kpodx.phase_folders import missing_files
 from kpodx.reporting.difficulty import describe_difficulties
@@ -15,7 +15,7 @@ from kpodx.reporting.learning import describe_schedule, describe_token_weights, 
 from kpodx.reporting.packages import describe_packages
 from kpodx.reporting.provenance import describe_provenance
 from kpodx.reporting.state import status_document
-from kpodx.runs import DONE, Run
+from kpodx.runs import Run, read_done
 
 FORMAT = 1
 KIND = "kpodx report"
@@ -86,7 +86,7 @@ def check_phases(run: Run) -> None:
     """RunError where a phase that the manifest calls finished is not whole."""
     for name in run.manifest.setdefault("phases", {}):
         folder = run.folder(name)
-        if missing := missing_files(folder, read_json(folder / DONE)):
+        if missing := missing_files(folder, read_done(folder)):
             raise RunError(
                 f"{folder / missing[0]} is missing or of another size than when its phase was finished.",
                 hint="Run the recipe again: the phase is repeated.",

@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 from kpodx.acceptance.evaluate import RESULT, read_result
 from kpodx.acceptance.verdict import Word
-from kpodx.artifacts import hash_path, read_json, read_jsonl
+from kpodx.artifacts import hash_path, read_jsonl
 from kpodx.errors import DataError
-from kpodx.export.manifest import PACKAGE
+from kpodx.export.manifest import PACKAGE, read_manifest
 from kpodx.runs import Run
 
 NOT_EVALUATED = "not evaluated"
@@ -50,7 +50,7 @@ def describe_package(name: str, manifest: Path | None, result: Path | None, stud
         DataError, RunError: one of the files is damaged.
     """
     try:
-        exported = read_json(manifest) if manifest else {}
+        exported = read_manifest(manifest.parent) if manifest else {}
         found = read_result(result) if result else {}
         evaluated = [_describe_model(model, result) for model in found.get("models", []) if result]
         if found:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import Any
 
-from kpodx.artifacts import STUDENT, read_json
+from kpodx.artifacts import STUDENT
 from kpodx.export.origin import run_origin
 from kpodx.layers import leaves
 from kpodx.reporting.headlines import headline
 from kpodx.reporting.state import status_document
-from kpodx.runs import DONE, Run
+from kpodx.runs import Run, read_done
 
 
 def describe_provenance(run: Run) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def _student_hash(run: Run) -> str | None:
     """Hash of the finished student's parameters, in the first of its files."""
     if "distillation" not in run.manifest["phases"]:
         return None
-    files = read_json(run.folder("distillation") / DONE)["files"]
+    files = read_done(run.folder("distillation"))["files"]
     found = [
         entry["sha256"]
         for name, entry in files.items()

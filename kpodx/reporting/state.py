@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from kpodx.artifacts import read_json
-from kpodx.runs import DONE, Run, lock_holder
+from kpodx.errors import RunError
+from kpodx.runs import DONE, Run, lock_holder, read_done
+
+
+def _state_of(folder: Path) -> tuple[str, float | None]:
+    """Return "finished", "damaged" (it will be repeated) or "waiting", and the seconds that a finished phase took."""
+    if not (folder / DONE).is_file():
+        return "waiting", None
+    try:
+        return "finished", float(read_done(folder)["seconds"])
+    except RunError:
+        return "damaged", None
 
 
 def status_document(run: Run) -> dict[str, Any]:
@@ -16,11 +27,10 @@ def status_document(run: Run) -> dict[str, Any]:
         state = "stopped (its process was killed)"
     phases = []
     for entry in run.manifest.get("plan", []):
-        done = run.path / entry["folder"] / DONE
-        is_done = done.is_file()
         running = run.manifest.get("running") == entry["name"]
-        word = "finished" if is_done else ("running" if holder else "partial") if running else "waiting"
-        seconds = float(read_json(done)["seconds"]) if is_done else None
+        word, seconds = _state_of(run.path / entry["folder"])
+        if word == "waiting" and running:
+            word = "running" if holder else "partial"
         phases.append({"name": entry["name"], "state": word, "seconds": seconds, "folder": entry["folder"]})
     return {
         "run": str(run.path),

@@ -42,15 +42,11 @@ def write_report(document: dict[str, Any], output: Path) -> Path:
     """Write the page to `output`, and its figures beside it; return the latter's path. Each is whole or not there.
 
     Raises:
-        UsageError: the place cannot be written to.
+        UsageError: the place is something else.
+        StorageError: it cannot be written.
     """
     figures = check_output(output)
     page = render_page(document, figures.name)
-    try:
-        write_json(figures, document)
-        write_text(output, page)
-    except OSError as error:
-        raise UsageError(
-            f"{output} cannot be written: {error.strerror}.", hint="Give another place with --output."
-        ) from error
+    write_json(figures, document)
+    write_text(output, page)
     return figures

@@ -17,6 +17,8 @@ from kpodx.serving.openai_api import ApiError
 
 OPEN_PATHS = ("/health",)
 """What is told without the token."""
+LARGEST_HEAD = 32_768
+"""Bytes of a request's method, path and headers; browsers and proxies send a few thousand at most."""
 HUNG_UP = "499"
 """Counted as the status where a client left before its answer's end."""
 
@@ -78,6 +80,9 @@ class Guard:
             self._metrics.request_seconds.observe(time.perf_counter() - begun)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
+        # Only here: HTTP's parser looks at what is still incomplete, and a head may come in one piece.
+        if head_bytes(scope) > LARGEST_HEAD:
+            return head_too_large()
         headers = Headers(scope=scope)
         host, origin = host_of(headers.get("host", "")), headers.get("origin")
         if self._checks_host and host and not is_loopback(host):
@@ -97,6 +102,18 @@ class Guard:
         return ApiError(
             401, said, "authentication_error", code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"}
         )
+
+
+def head_too_large() -> ApiError:
+    """Return the error of a request whose head is beyond the limit."""
+    said = f"The head of the request has more than {LARGEST_HEAD:,} bytes."
+    return ApiError(431, said, code="head_too_large", headers={"Connection": "close"})
+
+
+def head_bytes(scope: Scope) -> int:
+    """Return the size of a request's head as it came, about: method, path, query and headers with what separates them."""
+    line = len(scope["method"]) + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") + 12
+    return line + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
 
 
 def error_response(error: ApiError) -> JSONResponse:

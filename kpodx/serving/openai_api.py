@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 import uuid
@@ -12,6 +11,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kpodx import outside
 from kpodx.serving.catalogue import ServedModel
 from kpodx.serving.jobs import Ask, Done, Failed
 
@@ -146,14 +146,10 @@ B = TypeVar("B", bound=_Body)
 def parse_json(content: bytes) -> dict[str, Any]:
     """The object in a request's body; ApiError where it is none."""
     try:
-        document = json.loads(content.decode("utf-8"), parse_constant=_no_number)
-        # An escape such as \ud800 alone is no character, and could not be passed on.
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except UnicodeError:
-        raise ApiError(400, "The body holds what is no character of UTF-8.", code="invalid_json") from None
-    except (ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ApiError(400, f"The body is not JSON: {said[:200]}", code="invalid_json") from None
+        # Its size is limited already, and with it every text.
+        document = outside.parse_json(content, most_bytes=len(content), most_text=len(content))
+    except ValueError as error:
+        raise ApiError(400, f"The body cannot be read: {str(error)[:200]}.", code="invalid_json") from None
     if not isinstance(document, dict):
         raise ApiError(400, f"The body is no JSON object but {type(document).__name__}.", code="invalid_json")
     return document
@@ -250,10 +246,6 @@ def _wants_usage(body: _Body) -> bool:
 
 def _refuse(param: str, message: str) -> NoReturn:
     raise ApiError(400, f"{param}: {message}", param=param)
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def error_of(failed: Failed) -> ApiError:

@@ -7,17 +7,19 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kpodx.serving.access import Guard
+from kpodx.serving.access import LARGEST_HEAD, Guard, error_response, head_too_large
 from kpodx.serving.addresses import address_of, check_access, is_loopback, open_socket
 from kpodx.serving.app import PATHS, Service, create_app
 from kpodx.serving.catalogue import ServedModel
@@ -27,7 +29,6 @@ from kpodx.serving.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
 
-LARGEST_HEAD = 65536
 KEEP_ALIVE_SECONDS = 75
 """An idle connection is closed after so long: longer than clients keep one (httpx 5 s), else a request may meet the closing and be lost."""
 SECONDS_TO_SEND = 2
@@ -175,6 +176,17 @@ def _protocol(header_seconds: float) -> type[H11Protocol]:
                 self._stop_timer()
             elif self._head_timer is None:
                 self._head_timer = self.loop.call_later(header_seconds, self._close_if_headless)
+
+        def send_400_response(self, msg: str) -> None:
+            """Refuse what is not HTTP; a head that is too large is refused as the app refuses one that came whole."""
+            if getattr(sys.exc_info()[1], "error_status_hint", 400) != 431:
+                super().send_400_response(msg)
+                return
+            refusal = error_response(head_too_large())
+            head = h11.Response(status_code=refusal.status_code, headers=refusal.raw_headers, reason=b"")
+            for event in (head, h11.Data(data=bytes(refusal.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+            self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,7 +231,20 @@ def resume(learner: MaskLearner, path: Path) -> bool:
     """Load the state at `path` if there is one (tensors only, no code); return whether there was."""
     if not path.exists():
         return False
-    learner.load_state(torch.load(path, map_location=learner.device, weights_only=True))
+    try:
+        state = torch.load(path, map_location=learner.device, weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        logger.warning("%s is damaged (%s): mask learning begins again.", path, type(error).__name__)
+        return False
+    learner.load_state(state)
     logger.info("Mask learning resumes at update %d of %d.", learner.update, learner.stages.total)
     return True
 

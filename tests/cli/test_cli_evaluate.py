@@ -31,9 +31,10 @@ def make_run(folder: Path, *, test: bool = True) -> Path:
     questions = build_questions(DatasetConfig.model_validate({"format": "embedded", "embedded": stories}))[0]
     questions = [replace(question, split=Split.TEST if test else Split.TRAIN) for question in questions]
     phases: dict[str, Any] = {}
+    done = {"summary": {}, "files": {}, "inputs": {}, "fingerprint": "a" * 64, "seconds": 1.0, "created": "now"}
     for phase in ("dataset", "rationales", "distillation", "evaluation"):
         (folder / phase / "a").mkdir(parents=True)
-        write_json(folder / phase / "a" / "done.json", {"summary": {}, "files": {}, "fingerprint": "a" * 64})
+        write_json(folder / phase / "a" / "done.json", done)
         phases[phase] = {"folder": f"{phase}/a", "fingerprint": "a" * 64, "seconds": 1.0}
     save_questions(folder / "dataset" / "a", questions)
     shutil.copytree(shipped("recipes") / "quickstart-student", folder / "distillation" / "a" / STUDENT)

@@ -281,7 +281,7 @@ def test_a_model_that_is_a_pipe_does_not_hang(sound: Runner) -> None:
     sound.model.unlink()
     os.mkfifo(sound.model)
     try:
-        sound.refuses("pipe", "is no file")
+        sound.refuses("pipe", "there is no file")
     finally:
         sound.model.unlink()
 
@@ -343,10 +343,10 @@ def test_what_is_no_json_object_is_refused(onnx: Runner, name: str) -> None:
         onnx.refuses((name, content[:20]), name)
     (onnx.package / name).unlink()
     (onnx.package / name).mkdir()
-    onnx.refuses((name, "folder"), "is no file")
+    onnx.refuses((name, "folder"), "is not a regular file")
     (onnx.package / name).rmdir()
     os.mkfifo(onnx.package / name)
-    onnx.refuses((name, "pipe"), "is no file")
+    onnx.refuses((name, "pipe"), "is not a regular file")
 
 
 def test_a_file_that_would_fill_the_memory_is_refused(onnx: Runner) -> None:
@@ -371,8 +371,8 @@ def test_a_tokenizer_that_panics_is_told(onnx: Runner) -> None:
     onnx.with_file("tokenizer.json", {**tokenizer, "pre_tokenizer": slow})
     status, said = onnx.ask("a" * 3000 + "b\n")
     assert status == 2
-    assert said.splitlines()[-1].startswith("error: the tokenizer stopped")
-    assert "Traceback" not in said
+    assert said.startswith("error: the tokenizer stopped")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["decoder_model_merged_quantized.onnx", "encoder_model_quantized.onnx"])
@@ -626,3 +626,22 @@ def test_kpodx_ask_refuses_a_damaged_model_in_one_line(gguf: Runner, tmp_path: P
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
     assert done.stderr.startswith("error: llama.cpp cannot load")
     assert time.monotonic() - begun < 20
+
+
+def test_a_damaged_tokenizer_is_one_line_without_what_rust_prints(onnx: Runner) -> None:
+    whole = (onnx.package / "tokenizer.json").read_text()
+    tokenizer = json.loads(whole)
+    for content in (
+        {**tokenizer, "normalizer": {"type": "Precompiled", "precompiled_charsmap": "ALQCAA=x"}},
+        {**tokenizer, "normalizer": {"type": "Precompiled", "precompiled_charsmap": ""}},
+        {**tokenizer, "model": {**tokenizer["model"], "vocab": [["a", 1e308]], "unk_id": 10**9}},
+        whole.replace("{", '{"x":' + "9" * 5000 + ",", 1),
+        whole.replace("{", '{"x":' + "[" * 200 + "]" * 200 + ",", 1),
+        whole.replace("{", '{"\\ud800": 1,', 1),
+        whole.replace("{", '{"x": 1e999,', 1),
+        whole[:-5],
+    ):
+        onnx.with_file("tokenizer.json", content)
+        onnx.refuses(str(content)[:60])
+    (onnx.package / "tokenizer.json").unlink()
+    onnx.refuses("missing", "there is no file")

@@ -12,7 +12,7 @@ import pytest
 from reported_runs import PHASES, add_package, make_run, model, over_memory
 
 from kpodx.artifacts import read_json, write_json
-from kpodx.errors import UsageError
+from kpodx.errors import StorageError, UsageError
 from kpodx.reporting.document import build_document
 from kpodx.reporting.markup import Markup, join, table, tag
 from kpodx.reporting.page import TITLES, render_page
@@ -313,6 +313,6 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"manifest\.json is no report's"):
         write_report(document, tmp_path / "run" / "manifest.html")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(StorageError, match=r"page\.json could not be read or written"):
         write_report(document, tmp_path / "file" / "page.html")
     assert read_json(tmp_path / "run" / "manifest.json")["format"] == 1

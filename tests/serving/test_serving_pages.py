@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -93,11 +96,11 @@ def test_characters_of_several_tokens_come_whole(service: Running) -> None:
         (b"", "not JSON"),
         (b'{"model": ', "not JSON"),
         (b"[]", "no JSON object"),
-        (b'{"model": "echo-q8", "temperature": NaN}', "NaN is no number"),
-        (b'{"a": ' + b"[" * 4000 + b"]" * 4000 + b"}", "nested too deeply"),
-        (b'{"max_tokens": ' + b"9" * 9000 + b"}", "not JSON"),
-        (b'{"model": "\xff"}', "no character"),
-        (b'{"model": "echo-q8", "messages": [{"role": "user", "content": "\\ud800"}]}', "no character"),
+        (b'{"model": "echo-q8", "temperature": NaN}', "NaN, which is not a number"),
+        (b'{"a": ' + b"[" * 4000 + b"]" * 4000 + b"}", "nested more than 64 deep"),
+        (b'{"max_tokens": ' + b"9" * 9000 + b"}", "a number of 9,000 characters"),
+        (b'{"model": "\xff"}', "not UTF-8"),
+        (b'{"model": "echo-q8", "messages": [{"role": "user", "content": "\\ud800"}]}', "half a character"),
     ],
     ids=["empty", "cut", "list", "nan", "deep", "huge number", "utf-8", "surrogate"],
 )
@@ -192,6 +195,64 @@ def test_bodies_and_heads_that_never_come(service: Running) -> None:
             slow.sendall(beginning)
             assert slow.recv(4096) == b""
     assert text_of(service.ask("next")) == "NEXT"
+
+
+@pytest.mark.parametrize("in_pieces", [False, True], ids=["one-piece", "pieces"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X-Many: a\r\n" * 7000 + b"\r\n",
+        b"GET /health?" + b"q" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"p" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + b"a" * 200_000 + b"\r\n\r\n",
+    ],
+    ids=["long-header", "many-headers", "query", "path", "token"],
+)
+def test_a_head_that_is_too_large_is_refused_however_it_comes(service: Running, head: bytes, in_pieces: bool) -> None:
+    with connect(service) as client:
+        with contextlib.suppress(ConnectionError):
+            for begin in range(0, len(head), 5000 if in_pieces else len(head)):
+                client.sendall(head[begin : begin + (5000 if in_pieces else len(head))])
+                time.sleep(0.005 if in_pieces else 0)
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := client.recv(65536):
+                said += piece
+    assert said.startswith(b"HTTP/1.1 431 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert b'"code":"head_too_large"' in said
+    assert text_of(service.ask("next")) == "NEXT"
+
+
+def test_a_head_of_an_ordinary_size_is_read(service: Running) -> None:
+    assert service.get("/health", headers={"Cookie": "a" * 16_000}).status_code == 200
+
+
+def test_memory_stays_flat_over_two_thousand_requests(service: Running) -> None:
+    """Answers, streams, refusals and clients that leave: nothing of them is kept."""
+
+    def ask(count: int) -> None:
+        for number in range(count):
+            kind = number % 5
+            if kind == 0:
+                assert service.ask(f"eggs {number}", stream=True).status_code == 200
+            elif kind == 1:
+                assert service.ask(f"eggs {number}", temperature=-1).status_code == 400
+            elif kind == 2:
+                assert service.get(f"/no/{number}").status_code == 404
+            elif kind == 3:
+                assert service.post({"model": f"none-{number}", "prompt": "x"}, "/v1/completions").status_code == 404
+            else:
+                assert service.ask(f"eggs {number}").status_code == 200
+
+    ask(500)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    ask(2000)
+    gc.collect()
+    grown = sys.getallocatedblocks() - before
+    assert grown < 500, f"{grown:,} blocks of memory more after 2,000 requests"
 
 
 def test_a_connection_lives_on_between_requests_and_past_the_time_for_heads(service: Running) -> None:

@@ -22,9 +22,12 @@ try:
 except ImportError:
     sys.exit("run.py needs llama-cpp-python: pip install llama-cpp-python")
 
-# In a package command_line.py stands beside run.py; where kpodx keeps both, it stands one folder above.
-sys.path.append(str(Path(__file__).resolve().parent.parent))
-from command_line import RunnerError, check_file, check_lengths, half_of_the_cores, main, prompt_of
+# In a package the shared modules are beside run.py; where kpodx keeps them, they are one folder above. First in the path, so that no
+# module of the same name elsewhere is run in their place.
+if not Path(__file__).resolve().with_name("command_line.py").is_file():
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from command_line import RunnerError, check_file, check_lengths, main, prompt_of
+from machine import MOST_CONTEXT, bounded_threads, lack_of_memory
 
 PIECE = 512
 """Most tokens that a decoder takes at a time."""
@@ -79,8 +82,8 @@ class Model:
             raise RunnerError(f"llama.cpp cannot load {path}: it is cut off, or of an unknown architecture")
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         self.is_pair = bool(llama_cpp.llama_model_has_encoder(self._model))
-        self.context_tokens = context_tokens or llama_cpp.llama_model_n_ctx_train(self._model)
-        self._threads = threads or half_of_the_cores()
+        self.context_tokens = min(context_tokens or llama_cpp.llama_model_n_ctx_train(self._model), MOST_CONTEXT)
+        self._threads = bounded_threads(threads)
         self._sizes = (0, 0, 0)
         self.prompt = prompt_of(self.metadata("kpodx.prompt"))
         self.load_seconds = time.perf_counter() - begun
@@ -186,6 +189,7 @@ class Model:
         most = llama_cpp.llama_max_parallel_sequences()
         if slots > most:
             raise RunnerError(f"llama.cpp answers at most {most} questions at a time, not {slots}")
+        self._check_memory(slots, inputs, longest)
         if self._context:
             llama_cpp.llama_free(self._context)
             self._context = None
@@ -206,6 +210,17 @@ class Model:
         self._sizes = wanted if self._context else (0, 0, 0)
         if not self._context:
             raise RunnerError(f"no memory for {slots} contexts of {longest} tokens")
+
+    def _check_memory(self, slots, inputs, longest):
+        """RunnerError if the cache and the attention of a batch do not fit into the memory; arguments as of `_reserve`."""
+        heads = max(1, llama_cpp.llama_model_n_head(self._model))
+        of_cache = max(1, llama_cpp.llama_model_n_head_kv(self._model))
+        width = llama_cpp.llama_model_n_embd(self._model) * of_cache // heads
+        cache = 2 * llama_cpp.llama_model_n_layer(self._model) * width
+        attention = heads * (inputs if self.is_pair else min(inputs, PIECE))
+        lack = lack_of_memory(4 * slots * longest * (cache + attention), slots, longest)
+        if lack:
+            raise RunnerError(lack)
 
     def _leave(self, slot, feed, rows):
         """Free a slot; the last one moves there, since llama.cpp runs only neighbours together."""

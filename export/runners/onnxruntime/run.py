@@ -10,6 +10,8 @@ text or as {"question": "…"}; what else such an object holds comes back unchan
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -21,19 +23,23 @@ try:
 except ImportError as error:
     sys.exit(f"run.py needs onnxruntime, tokenizers and numpy: pip install onnxruntime tokenizers numpy ({error})")
 
-# In a package command_line.py stands beside run.py; where kpodx keeps both, it stands one folder above.
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+# In a package the shared modules are beside run.py; where kpodx keeps them, they are one folder above. First in the path, so that no
+# module of the same name elsewhere is run in their place.
+if not Path(__file__).resolve().with_name("command_line.py").is_file():
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from command_line import (
     MOST_JSON,
     RunnerError,
     check_file,
     check_lengths,
-    half_of_the_cores,
     main,
     number_of,
     prompt_of,
     read_json,
 )
+from machine import MOST_CONTEXT, bounded_threads, lack_of_memory
+from outside_json import JsonError
+from outside_json import read as read_outside
 
 WIDEST = 65536
 """Most heads of a cache, and most numbers of a head: a graph names any."""
@@ -63,9 +69,9 @@ class Model:
         self._pad = max(0, number_of(config, "pad_token_id", -1) or 0)
         self.is_pair = bool(config.get("is_encoder_decoder"))
         trained = [number_of(config, name, 0) for name in ("n_positions", "max_position_embeddings")]
-        self.context_tokens = context_tokens or trained[0] or trained[1] or 512
+        self.context_tokens = min(context_tokens or trained[0] or trained[1] or 512, MOST_CONTEXT)
         self.prompt = prompt_of(config.get("kpodx_prompt"))
-        threads = threads or half_of_the_cores()
+        threads = bounded_threads(threads)
         self._decoder = _session(path, threads)
         shapes = {item.name: item.shape for item in self._decoder.get_inputs()}
         self._past = {name: shape for name, shape in shapes.items() if name.startswith("past_key_values.")}
@@ -112,6 +118,7 @@ class Model:
             choose: the next token of (row, logits [vocabulary]), None where the row's answer ends there.
         """
         check_lengths(prompts, self.context_tokens - (not self.is_pair), self.context_tokens)
+        self._check_memory(len(prompts), max(map(len, prompts)), max_new_tokens)
         rows = list(range(len(prompts)))
         limits = [min(max_new_tokens, self.context_tokens - (0 if self.is_pair else len(ids))) for ids in prompts]
         inputs = self._begin(prompts)
@@ -167,6 +174,22 @@ class Model:
         inputs["use_cache_branch"] = np.array([False])
         return inputs
 
+    def _check_memory(self, rows, width, max_new_tokens):
+        """RunnerError if the cache, the attention and the logits of a batch do not fit into the memory.
+
+        Args:
+            rows: questions.
+            width: tokens of the longest prompt.
+            max_new_tokens: longest answer.
+        """
+        longest = min(width + max_new_tokens, self.context_tokens + width)
+        heads = max(shape[1] for shape in self._past.values())
+        cache = sum(shape[1] * shape[3] for shape in self._past.values()) * longest
+        logits = self._words * (1 if self.is_pair else width)
+        lack = lack_of_memory(4 * rows * (cache + heads * width**2 + logits), rows, longest)
+        if lack:
+            raise RunnerError(lack)
+
     def _check_ids(self, ids):
         """RunnerError where a token is none of the model's: a graph of blocks of 4 or 8 bits looks it up all the same."""
         if not ids:
@@ -208,24 +231,55 @@ class Model:
 
 
 def _tokenizer(path):
+    if not path.exists():
+        raise RunnerError(f"there is no file {path}: copy or export the package again")
     check_file(path, MOST_JSON)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
+        # The library that reads it again ends in a panic on numbers and names that ours refuses.
+        read_outside(path, most_bytes=MOST_JSON, most_text=MOST_JSON)
+    except JsonError as error:
         raise RunnerError(f"{path} cannot be read: {error}") from None
+    tokenizer = _of_tokenizers(_load_tokenizer, path)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
 
 
-def _of_tokenizers(function, argument):
-    """What a tokenizer says; where its Rust gives up, that is no Exception, but a BaseException without a name in Python."""
+def _load_tokenizer(path):
     try:
-        return function(argument)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
+        raise RunnerError(f"{path} cannot be read: {error}") from None
+
+
+def _of_tokenizers(function, argument):
+    """Return what a tokenizer says; when its Rust gives up, that is a BaseException without a name in Python."""
+    try:
+        with _quiet_errors():
+            return function(argument)
+    except (KeyboardInterrupt, SystemExit, MemoryError, RunnerError):
         raise
     except BaseException as error:  # noqa: BLE001
         raise RunnerError(f"the tokenizer stopped: {str(error)[:300]}") from None
+
+
+@contextlib.contextmanager
+def _quiet_errors():
+    """Drop what native code writes to stderr while the block runs: Rust prints lines of its own before it gives up."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        # There is no stderr.
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _session(path, threads):
