@@ -54,7 +54,8 @@ def run(context: PhaseContext) -> dict[str, object]:
     write_jsonl(context.output / PROVENANCE, build_provenance(outcome))
     missing = report["train_questions_without_rationale"]
     context.progress.note(
-        f"{len(outcome.rationales)} rationales kept, {len(outcome.rejections)} rejected, {missing} questions without one"
+        f"{len(outcome.rationales)} rationales kept, {len(outcome.rejections)} rejected, {missing} questions without one;"
+        f" {report['announcements_removed']} announcements of the answer removed, {sum(outcome.torn().values())} torn texts rejected"
     )
     return report
 
@@ -122,20 +123,24 @@ def build_candidates(config: RationalesConfig, questions: Sequence[Question]) ->
     for path in config.files:
         for record in load_recorded(Path(path), keys):
             label = record.question_id or (record.question or "")[:80]
-            yield Candidate(index.find(record), record.completion, label, origin=Origin(server=Path(path).name))
+            origin = Origin(server=Path(path).name, line=record.line)
+            yield Candidate(index.find(record), record.completion, label, origin=origin)
 
 
 def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, object]:
     """What was kept and rejected: counts, the share of right answers, lengths of the kept reasoning.
 
     `answer_agreement` is the share of completions of train questions whose own answer equals the reference, before any
-    filter; None where there were none.
+    filter; None where there were none. `torn` counts the rejected texts by what they end inside of, and
+    `announcements_removed` the announcements of the answer that were removed from the kept ones.
     """
     texts = [rationale.text for rationale in outcome.rationales]
     return {
         "completions": len(outcome.rationales) + len(outcome.rejections),
         "kept": len(outcome.rationales),
         "rejected": outcome.reasons(),
+        "torn": outcome.torn(),
+        "announcements_removed": sum(outcome.num_announcements),
         "answer_agreement": outcome.num_correct / outcome.num_answers if outcome.num_answers else None,
         "train_questions": sum(question.split is Split.TRAIN for question in questions),
         "train_questions_without_rationale": questions_without(questions, outcome.rationales),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from kpodx.schema import Question
 
 @dataclass(frozen=True)
 class RecordedCompletion:
-    """One completion in a file; `question_id` and `question` are None where the record lacks them."""
+    """One completion on a line of a file, from 1; `question_id` and `question` are None where the record lacks them."""
 
     completion: str
     question_id: str | None
     question: str | None
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,10 @@ def _completions(record: Mapping[str, Any], keys: RecordKeys, path: Path, number
                 hint="A completion is a text or a list of texts.",
             )
         yield RecordedCompletion(
-            text, None if question_id is None else str(question_id), None if question is None else str(question)
+            text,
+            None if question_id is None else str(question_id),
+            None if question is None else str(question),
+            number,
         )
 
 

@@ -23,7 +23,7 @@ from kpodx.rationales.prompting import (
 from kpodx.rationales.requests import Message, judge_text
 from kpodx.schema import AnswerKind, Question, Split
 from kpodx.text.answers import extract_answer
-from kpodx.text.completions import split_completion
+from kpodx.text.reasoning import split_completion
 
 EGGS = Question("q1", Split.TRAIN, "How many eggs?", "18")
 PLACE = Question("c1", Split.TRAIN, "Where?", "B", AnswerKind.CHOICE, ("sea", "zoo"))

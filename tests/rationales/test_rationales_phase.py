@@ -49,6 +49,8 @@ def test_gold(tmp_path: Path) -> None:
         "completions": 2,
         "kept": 1,
         "rejected": {"wrong_answer": 1},
+        "torn": {},
+        "announcements_removed": 0,
         "answer_agreement": 0.5,
         "train_questions": 3,
         "train_questions_without_rationale": 2,
@@ -90,6 +92,7 @@ def test_recorded(tmp_path: Path) -> None:
         "reason": "no_question",
         "excerpt": "The answer is 4.",
         "answer": None,
+        "detail": "",
     }
 
 
