@@ -15,8 +15,8 @@ _BLANK = str.maketrans({character: " " for character in "*_`#>\"“”✅➡👉
 _LETTER = r"(?:[(\[]\s?[A-Za-z]\s?[)\]]|[A-J](?![\w'’])[).]?)"
 _NUMBER = r"(?:[-−]?\s?[$€£¥]?\s?\d[\d,./]{0,20}\s?[%°]?)"
 _VALUE = rf"(?:{_LETTER}|{_NUMBER}|(?i:yes|no|true|false)\b)"
-_NOUN = r"(?:ans(?:wer)?|choice|option|response|solution)"
-_KIND = r"(?:(?:final|correct|right|best|proper|required|desired|overall|only|most\s\w{3,12}|likeliest|numerical)\s{1,3}){0,3}"
+_NOUN = r"(?:ans(?:wer)?|choice|option|response|solution|final\s(?:result|value))"
+_KIND = r"(?:(?:final|correct|right|best|proper|selected|chosen|required|desired|overall|only|most\s\w{3,12}|likeliest|numerical)\s{1,3}){0,3}"
 _LINK = r"(?:(?:so|thus|hence|therefore|then|and|consequently|accordingly)\b[,:]?\s{1,3}){0,3}"
 _BE = r"(?:is|are|was|must\sbe|has\sto\sbe|would\sbe|should\sbe|will\sbe|can\sonly\sbe|seems\sto\sbe|seems|appears\sto\sbe)"
 _SURELY = r"(?:(?:therefore|thus|hence|clearly|definitely|likely|most\slikely|probably|indeed|obviously|simply|also)\s{1,3}){0,2}"
@@ -44,6 +44,12 @@ _FORMS = tuple(
         # "So it must be B.", "Therefore, B.", "so option (C)."
         (rf"(?P<start>\b(?i:{_LINK}(?:it|that|this)(?:'s|’s|\s{_BE})\s{{1,3}}{_SURELY}(?:option\s|choice\s|answer\s|letter\s)?){_LETTER}\s{{0,2}}[.!]?\s{{0,4}}\Z)", 0),
         (rf"(?P<start>(?:\A\s{{0,8}}|(?<=[,;]\s)|(?<=[,;]\s\s))(?i:so|thus|hence|therefore|consequently)\b[,:]?\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,4}}\s{{0,2}}[.!]?\s{{0,4}}\Z)", 0),
+        # "This makes B the correct answer", "which leaves (C) as the only choice"
+        (rf"(?P<start>\b(?i:(?:which|this|that)\s(?:makes?|leaves?)|making|leaving)\s{{1,3}}(?i:option\s|choice\s|only\s)?{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,3}}?\s{{1,3}}(?i:as\s)?(?i:the|our)\s{{1,3}}{_KIND}{_NOUN}\b)", 0),
+        # "9 * 2 = 18, which is the answer."
+        (rf"(?P<start>(?i:\b(?:and\s)?(?:which|that|this)(?:'s|’s|\sis)\s{{1,3}}(?:the|our|my)\s{{1,3}}{_KIND}answer)\s{{0,2}}[.!]?\s{{0,4}}\Z)", 0),
+        # <answer>B</answer>
+        (r"(?P<all>\A\s{0,8}</?(?i:final[_ ]?)?(?i:answer)\b)", 0),
         # a row of a table
         (rf"(?P<all>\A\s{{0,8}}\|\s{{0,8}}(?i:{_KIND}answer)\s{{0,8}}\|)", 0),
     )
@@ -136,8 +142,8 @@ def is_bare_value(text: str) -> bool:
 
 def _is_lone_formula(text: str) -> bool:
     r"""Return whether `text` is one value in LaTeX that is no figure, such as $\frac{1}{2}$ or x^2."""
-    plain = text.strip().strip("$*. ")
-    return bool(re.fullmatch(r"(?:\\[\[(])?\s{0,3}-?\\[dt]?(?:frac|sqrt)[^=\n]{1,60}", plain))
+    plain = re.sub(r"\\[\[\]()]", "", text).strip("$*. \n\t")
+    return re.fullmatch(r"-?\s?\\[dt]?(?:frac|sqrt)[^=\n]{1,60}", plain) is not None
 
 
 def _clause_start(plain: str, stop: int) -> int:

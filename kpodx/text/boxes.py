@@ -66,7 +66,7 @@ def _content(content: str, *, is_formula: bool) -> str:
     content = re.sub(rf"{_BOX}\s{{0,3}}(?=\{{)", "", content)
     if is_formula:
         return content
-    return _TEXT_COMMAND.sub(r"\1", content).strip()
+    return re.sub(r" {2,}", " ", _TEXT_COMMAND.sub(r"\1", content)).strip()
 
 
 def _is_in_formula(text: str, place: int) -> bool:

@@ -32,7 +32,7 @@ _PHRASE = re.compile(
 """Openings of phrases that make a clause only together with what follows a comma, or with more than a few words."""
 _SUBJECTS = frozenset(("we", "i", "it", "this", "these"))
 _VERB = re.compile(
-    r"[=≈≤≥<>]|\\(?:approx|leq?|geq?)(?![a-z])|\b(?:is|are|was|were|am|be|been|has|have|had|does|do|did|can|could"
+    r"[=≈≤≥<>]|\\(?:approx|leq?|geq?)(?![a-z])|(?<!\\)\b(?:is|are|was|were|am|be|been|has|have|had|does|do|did|can|could"
     r"|will|would|may|might|must|should|gives?|gave|makes?|made|means?|meant|gets?|got|needs?|costs?|sells?|sold|buys?"
     r"|bought|spends?|spent|pays?|paid|takes?|took|goes|went|eats?|ate|leaves?|left|cannot|won|lost|ran|read|put|cut"
     r"|\w{2,20}(?:ed|es|ts|ns|ls|ys|ks|ps|ds|rs|ms|ws|gs)|\w{1,20}n't|it's|that's|there's|he's|she's|[Ww]e're|they're)\b",
@@ -115,6 +115,11 @@ def has_clause(text: str) -> bool:
 def has_verb(text: str) -> bool:
     """Return whether `text` holds a verb or a relation sign."""
     return _VERB.search(text) is not None
+
+
+def has_sure_verb(text: str) -> bool:
+    """Return whether `text` holds one of the commonest verbs, or a relation sign."""
+    return _SURE_VERB.search(text) is not None
 
 
 def lead_stop(text: str) -> int:

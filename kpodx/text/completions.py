@@ -18,7 +18,7 @@ _RUN_ON = re.compile(
 _SPECIAL_TOKEN = re.compile(r"</s>|<\|(?:endoftext|im_end|eot_id|end_of_text|end)\|>|<end_of_turn>|<pad>")
 _LEADING_A = re.compile(r"\s*+[*]{0,2}A[*]{0,2}:[*]{0,2}\s*+")
 _HEADING_WORDS = (
-    r"solution|explanation|reasoning|rationale|justification|analysis|working|approach|chain of thought|thought process"
+    r"solution|explanation|reasoning|reasons?|rationale|justification|analysis|working|approach|chain of thought|thought process"
     r"|step[- ]by[- ]step(?: (?:solution|explanation|reasoning))?"
 )
 _HEADING_PREFIX = r"(?:#{1,6}[ ]?)?[*_]{0,3}(?:(?:detailed|full|brief|short|my|the|step[- ]by[- ]step) )?"
@@ -199,8 +199,11 @@ def _restates(text: str, found: re.Match[str], question: str) -> bool:
     before = text[: found.start()]
     if find_answer_markers(before):
         return False
+    # Headings such as "Problem:" are the teacher's own; "Q:" may come from the examples of a prompt.
+    if _is_preface(before) and (not question or not found["short"]):
+        return True
     if not question:
-        return _is_preface(before)
+        return False
     asked = set(re.findall(r"\w+", question.lower()))
     restated = set(re.findall(r"\w+", text[found.end() : found.end() + 2 * len(question) + 200].lower()))
     return len(asked & restated) >= _SAME_QUESTION * len(asked)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from kpodx.text.clauses import has_verb
 from kpodx.text.regions import Region, closed_regions
 from kpodx.text.steps import step_bounds
 
 _FINISHED = re.compile(r"[.!?。！？][\"'”’»)\]}*_$]{0,6}\Z")
-_TITLE = re.compile(r"(?:\A|\n)[ \t]{0,3}(?:#{1,6}\s[^\n]{0,120}|(?:\*\*|__)[^*\n]{1,80}(?:\*\*|__):?)\s{0,40}\Z")
+_STRUCTURE = re.compile(r"\s*(?:#{1,6}\s|(?:\*\*|__)[^*\n]{1,80}(?:\*\*|__):?\Z|[-*•+]\s|\d{1,2}[.)]\s|`{3}|~{3}|\|)")
+"""Opens headings, list items, table rows and fences: a formula below them is no continuation of a sentence."""
+_LONGEST_LINE = 500
 _LONGEST_GAP = 40
 """Characters of white space between a sentence and its display formula that are looked at."""
 
@@ -28,7 +31,8 @@ def find_pieces(text: str) -> list[tuple[int, int]]:
     starts = {start for start, _ in step_bounds(text)}
     starts |= {place for region in regions if (place := _text_after(text, region)) is not None}
     formulas = [region for region in regions if region.kind == "formula"]
-    starts |= {region.start for region in formulas if _is_below_title(text, region.start)}
+    # The opening mark alone holds no word: step splitting leaves it with the sentence before.
+    starts |= {region.start for region in regions}
     kept = [0, *(start for start in _outside(sorted(starts), regions) if start and not _joins(text, start, formulas))]
     return [(start, stop) for start, stop in zip(kept, [*kept[1:], len(text)], strict=True) if stop > start]
 
@@ -58,11 +62,15 @@ def _joins(text: str, start: int, formulas: Sequence[Region]) -> bool:
     before = text[max(0, start - _LONGEST_GAP) : start].rstrip()
     opens_formula = text.startswith(("\\[", "$$", "\\begin{"), start)
     if opens_formula:
-        return _FINISHED.search(before) is None and not _is_below_title(text, start)
+        return _is_unfinished(text, start)
     follows_formula = before.endswith(("\\]", "$$")) or re.search(r"\\end\{\w{1,12}\*?\}\Z", before) is not None
     return follows_formula and bool(formulas) and text[start].islower()
 
 
-def _is_below_title(text: str, start: int) -> bool:
-    """Return whether the line before `start` is a heading: what follows it is no continuation of a sentence."""
-    return _TITLE.search(text[max(0, start - 170) : start]) is not None
+def _is_unfinished(text: str, stop: int) -> bool:
+    """Return whether the line before `stop` is a sentence that a formula continues."""
+    before = text[max(0, stop - _LONGEST_LINE) : stop].rstrip()
+    line = before[before.rfind("\n") + 1 :]
+    if line.endswith((":", ",", "=")):
+        return True
+    return has_verb(line) and not (_FINISHED.search(line) or _STRUCTURE.match(line) or line.endswith(("\\]", "$$", "|")))

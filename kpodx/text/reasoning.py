@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from kpodx.text.announcement_forms import find_form, is_answer_heading, is_bare_value, is_closing_remark, is_dangling
 from kpodx.text.boxes import has_box, unbox
-from kpodx.text.clauses import keep_before, keep_equation, keep_reason
+from kpodx.text.clauses import has_sure_verb, keep_before, keep_equation, keep_reason
 from kpodx.text.completions import find_answer_markers, without_headings
 from kpodx.text.pieces import find_pieces
 from kpodx.text.regions import closed_regions
 
 _NO_ANNOUNCEMENT = re.compile(
-    r"[\s*_]{0,4}(?:not\b|(?:found|obtained|calculated|given|determined|based|derived|computed|the same|in the|in one|to be found)\b"
+    r"[\s*_]{0,4}(?:not\b|(?:correct|right|wrong|incorrect|reasonable|valid|plausible|verified|confirmed|clear|obvious)\b(?!\s{0,2}:)|(?:found|obtained|calculated|given|determined|based|derived|computed|the same|in the|in one|to be found)\b"
     r"|(?:\w{1,12}\s){0,2}(?:something|someone|somewhere|somebody|a (?:place|thing|person|type|kind|way|number|word))\s(?:that|which|where|who|whose|used|you|of|in|to|with)\b)",
     re.IGNORECASE,
 )
@@ -39,6 +39,11 @@ _CLAUSE_OPENING = re.compile(
 )
 """What precedes a label such as "Answer:" that announces."""
 _CONJUNCTION = re.compile(r"(?:and|but|so|thus|therefore|hence|then)\b", re.IGNORECASE)
+_LETTER_END = re.compile(r"(?:\A|[\s*_(:\"“])[A-Ja-j]\.[ ]{1,3}\Z")
+_LONGEST_OPTION = 5
+"""Words of an option's text that begins with a capital letter."""
+_YES_NO = re.compile(r"\s*[*_]{0,3}(?:yes|no|true|false)[*_]{0,3}[.!][*_]{0,3}\s*", re.IGNORECASE)
+_RULES = re.compile(r"(?:\n[ \t]{0,3}[-*_=]{3,80}[ \t]{0,20}){1,5}\Z")
 _SHORT_VALUE = 8
 """Words that the value of a heading has at most, if more text follows it."""
 
@@ -124,8 +129,11 @@ def _read_piece(source: _Source, index: int, draft: _Draft) -> int:
             return index + 1
         draft.kept.append((piece, stop))
         return index + 1
-    after = index + 1 if cut.has_value else _skip_value(source, index + 1, is_final=cut.is_final)
     kept = cut.kept
+    after = index + 1 if cut.has_value else _skip_value(source, index + 1, is_final=cut.is_final)
+    if _is_option_text(source, after):
+        kept = _join(kept, keep_reason(source.piece(after), 0))
+        after += 1
     space = source.text[len(source.text[: source.pieces[after - 1][1]].rstrip()) : source.pieces[after - 1][1]]
     draft.announcements.append(source.text[start : source.pieces[after - 1][1]].strip())
     if kept:
@@ -204,6 +212,14 @@ def _skip_value(source: _Source, index: int, *, is_final: bool) -> int:
     return at + 1 if is_final or is_last or is_short else index
 
 
+def _is_option_text(source: _Source, index: int) -> bool:
+    """Return whether piece `index` is the text of the option whose letter ends the piece before it: "B. zoo"."""
+    if index >= len(source.pieces) or _LETTER_END.search(source.piece(index - 1)) is None:
+        return False
+    piece = source.piece(index)
+    return piece[:1].islower() or (len(piece.split()) <= _LONGEST_OPTION and not has_sure_verb(piece))
+
+
 def _is_lone_value(source: _Source, index: int, draft: _Draft) -> bool:
     """Return whether a piece is nothing but the answer: a boxed value anywhere, any value as first or last line."""
     piece = source.piece(index)
@@ -211,11 +227,22 @@ def _is_lone_value(source: _Source, index: int, draft: _Draft) -> bool:
         return False
     if has_box(piece):
         return is_bare_value(unbox(piece))
-    start, stop = source.pieces[index]
-    is_line = (not start or source.text[:start].rstrip(" ").endswith("\n")) and "\n" in source.text[stop - 1 : stop + 1] + "\n" * (stop == len(source.text))
-    is_edge = index in (0, len(source.pieces) - 1) and len(source.pieces) > 1
-    neighbor = source.piece(1 if index == 0 else index - 1) if is_edge else ""
-    return is_edge and is_line and is_bare_value(piece) and not is_bare_value(neighbor)
+    if index == 0 and len(source.pieces) > 1 and _YES_NO.fullmatch(piece):
+        return True
+    stop = index + 1 + _is_option_text(source, index + 1)
+    is_edge = len(source.pieces) > stop - index and (index == 0 or stop == len(source.pieces))
+    if not (is_edge and _fills_line(source, index, stop) and is_bare_value(piece)):
+        return False
+    # Several in a row are a list of options, or a column.
+    neighbors = [*range(max(0, index - 2), index), *range(stop, min(stop + 2, len(source.pieces)))]
+    return not any(is_bare_value(source.piece(neighbor)) for neighbor in neighbors)
+
+
+def _fills_line(source: _Source, index: int, stop: int) -> bool:
+    """Return whether the pieces [index, stop) are lines of their own."""
+    start, end = source.pieces[index][0], source.pieces[stop - 1][1]
+    begins = not source.text[:start].strip() or source.text[:start].rstrip(" \t").endswith("\n")
+    return begins and (end == len(source.text) or "\n" in source.text[end - 2 : end + 1])
 
 
 def _follows_colon(draft: _Draft) -> bool:
@@ -251,5 +278,5 @@ def _join(before: str, rest: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    """Return `text` with no more than one empty line in a row, and no opened mark at its end."""
-    return re.sub(r"\n[ \t]{0,20}\n(?:[ \t]{0,20}\n)+", "\n\n", text).strip()
+    """Return `text` with no more than one empty line in a row, and without horizontal rules at its end."""
+    return re.sub(r"\n[ \t]{0,20}\n(?:[ \t]{0,20}\n)+", "\n\n", _RULES.sub("", text.rstrip())).strip()
