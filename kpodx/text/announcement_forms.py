@@ -54,6 +54,10 @@ _FORMS = tuple(
         (rf"(?P<all>\A\s{{0,8}}\|\s{{0,8}}(?i:{_KIND}answer)\s{{0,8}}\|)", 0),
     )
 )
+_HINT = re.compile(
+    r"(?i:ans|choice|option|response|solution|final|correct|letter)|(?<![A-Za-z])(?:[A-J](?![\w'’])|[(\[]\s?[A-Za-z]\s?[)\]])"
+)
+"""One of these is in every form: most sentences are not searched further."""
 _QUESTION = re.compile(r"\b(?:what|how|whether|which|where|who|why|not|never|n't)\b|\?\s*\Z", re.IGNORECASE)
 _CLAUSE_BREAK = re.compile(r"[,;]\s|\b(?:so|thus|hence|therefore|and|because|since)\s", re.IGNORECASE)
 _HEADING = re.compile(
@@ -90,6 +94,8 @@ def find_form(sentence: str) -> Form | None:
     (True, None)
     """
     plain = sentence.translate(_BLANK)
+    if _HINT.search(plain) is None:
+        return None
     for pattern in _FORMS:
         found = pattern.search(plain)
         if found is None:

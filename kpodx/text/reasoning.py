@@ -134,7 +134,8 @@ def _read_piece(source: _Source, index: int, draft: _Draft) -> int:
     if _is_option_text(source, after):
         kept = _join(kept, keep_reason(source.piece(after), 0))
         after += 1
-    space = source.text[len(source.text[: source.pieces[after - 1][1]].rstrip()) : source.pieces[after - 1][1]]
+    last = source.piece(after - 1)
+    space = last[len(last.rstrip()) :]
     draft.announcements.append(source.text[start : source.pieces[after - 1][1]].strip())
     if kept:
         lead = piece[: len(piece) - len(piece.lstrip())]

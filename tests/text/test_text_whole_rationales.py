@@ -108,7 +108,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=500)
 @given(completions())
 def test_a_rationale_is_whole_and_holds_all_reasoning_and_no_announcement(written: Written) -> None:
     parts = take_apart(clean_completion(written.text))
