@@ -31,14 +31,18 @@ _PHRASE = re.compile(
 )
 """Openings of phrases that make a clause only together with what follows a comma, or with more than a few words."""
 _SUBJECTS = frozenset(("we", "i", "it", "this", "these"))
-_VERB = re.compile(
-    r"[=≈≤≥<>]|\\(?:approx|leq?|geq?)(?![a-z])|(?<!\\)\b(?:is|are|was|were|am|be|been|has|have|had|does|do|did|can|could"
-    r"|will|would|may|might|must|should|gives?|gave|makes?|made|means?|meant|gets?|got|needs?|costs?|sells?|sold|buys?"
-    r"|bought|spends?|spent|pays?|paid|takes?|took|goes|went|eats?|ate|leaves?|left|cannot|won|lost|ran|read|put|cut"
-    r"|\w{2,20}(?:ed|es|ts|ns|ls|ys|ks|ps|ds|rs|ms|ws|gs)|\w{1,20}n't|it's|that's|there's|he's|she's|[Ww]e're|they're)\b",
+_RELATION = r"[=≈≤≥<>]|\\(?:approx|leq?|geq?)(?![a-z])"
+_COMMON_VERBS = (
+    r"is|are|was|were|am|be|been|has|have|had|does|do|did|can|could|will|would|may|might|must|should|cannot|gives?|gave|makes?|made"
+    r"|means?|meant|gets?|got|needs?|costs?|sells?|sold|buys?|bought|spends?|spent|pays?|paid|takes?|took|goes|went|eats?|ate|keeps?"
+    r"|kept|leaves?|left|lives?|yields?|results?|shows?|won|lost|ran|read|put|cut|earns?|wants?|\w{1,20}n't|it's|that's|there's|he's"
+    r"|she's|[Ww]e're|they're"
 )
-_SURE_VERB = re.compile(r"[=≈]|\b(?:is|are|was|were|has|have|had|gives?|gave|makes?|made|yields?|results?|leaves?|left|means?|takes?|shows?)\b")
-"""A verb whatever precedes it; endings alone are also those of plural nouns."""
+_SURE_VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS})\b")
+_VERB = re.compile(
+    rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS}|\w{{2,20}}(?:ed|es|ts|ns|ls|ys|ks|ps|ds|rs|ms|ws|gs))\b"
+)
+"""A verb by its ending, too; plural nouns have the same endings."""
 _EQUATION = re.compile(r"[^\n=]{0,200}\d[^\n=]{0,60}(?:[-+*/×÷·−–]|\\(?:times|cdot|div|frac))[^\n=]{0,200}=[^\n]{0,40}\d")
 _CLOSED = re.compile(r"(?P<mark>[.!?])[\"'”’»)\]}*_$]{0,6}\s*\Z")
 

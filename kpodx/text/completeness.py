@@ -18,6 +18,7 @@ _OPEN_FORMULA = re.compile(r"(?<!\\)\\\(|(?<![\\\w])\$(?=[a-zA-Z\\{(])|(?<![\\\d
 _POWER = re.compile(r"(?<=[\w)])\*\*(?=[\w(])|(?<=\s)\*\*(?=\s)")
 _OPENS = {"(": ")", "[": "]", "{": "}"}
 _SMILEY = re.compile(r"[:;]-?[()\[\]]|(?m:^[ \t]{0,8}(?:\d{1,2}|[A-Za-z])\)\s)")
+_FINAL_SMILEY = re.compile(r"\s[:;]-?[()]\s{0,3}\Z")
 _RULE = re.compile(r"(?:\s{0,3}[-*_=#]{3,80}\s{0,3})\Z")
 _CLOSERS = " \t\n*_`\"'”’»)]}$|"
 _ENDS = tuple(".!?…。！？")
@@ -106,7 +107,7 @@ def _ends_in_sentence(text: str, last: str) -> bool:
     """Return whether the last line stops in the middle of a sentence, or announces what never comes."""
     while _RULE.search(last[last.rfind("\n") + 1 :]) and "\n" in last:
         last = last[: last.rfind("\n")].rstrip()
-    line = last[last.rfind("\n") + 1 :]
+    line = _FINAL_SMILEY.sub("", last[last.rfind("\n") + 1 :])
     if not line.strip(_CLOSERS):
         return not last.strip(_CLOSERS) and bool(text.strip()) and not any(map(str.isalnum, text))
     if _HEADING.match(line):
@@ -125,6 +126,6 @@ def _is_whole_line(last: str, line: str, bare: str) -> bool:
         return True
     if _EARLIER_END.search(line):
         return False
-    before = last[: len(last) - len(line)]
+    before = last[: last.rfind("\n") + 1]
     ended = [bool(row.rstrip(_CLOSERS).endswith(_ENDS)) for row in before.splitlines() if row.strip(_CLOSERS)]
     return not ended or ended.count(True) * 2 < len(ended)

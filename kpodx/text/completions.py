@@ -6,7 +6,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from kpodx.text.clauses import has_verb
+from kpodx.text.clauses import has_sure_verb
 from kpodx.text.steps import count_steps, step_bounds
 
 # A line that opens a new question; few-shot teachers run on into questions of their own.
@@ -162,7 +162,7 @@ def _heads_reasoning(heading: re.Match[str], rest: str) -> bool:
     line = rest.lstrip().partition("\n")[0]
     if _SHORT_ANSWER.match(line):
         return False
-    is_sentence = len(line.split()) > _MOST_ANSWER_WORDS or has_verb(line) or len(step_bounds(line)) > 1
+    is_sentence = len(line.split()) > _MOST_ANSWER_WORDS or has_sure_verb(line) or len(step_bounds(line)) > 1
     return is_sentence and count_steps(rest) > 1
 
 
