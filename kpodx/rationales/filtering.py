@@ -13,7 +13,9 @@ from kpodx.rationales.requests import FailureReason
 from kpodx.rationales.selection import commonest_answer, most_diverse
 from kpodx.schema import Question, Rationale, Split
 from kpodx.text.answers import AnswerReading, AnswerSource, answers_equal, read_answer, read_reply
-from kpodx.text.completions import clean_completion, remove_calculator_marks, split_and_count
+from kpodx.text.completeness import TornReason, why_torn
+from kpodx.text.completions import clean_completion, remove_calculator_marks
+from kpodx.text.reasoning import take_apart
 from kpodx.text.steps import count_steps
 
 Reason = (
@@ -22,11 +24,13 @@ Reason = (
         "no_thought",
         "no_question",
         "not_train",
+        "broken_text",
         "empty",
         "unreadable_answer",
         "wrong_answer",
         "unannounced_answer",
         "disagreement",
+        "torn",
         "foreign_digits",
         "too_short",
         "too_long",
@@ -47,7 +51,8 @@ class Origin:
         request: key of the teacher's request, empty for texts that lay there already.
         sample: number of the sample.
         created: when, ISO 8601 in UTC; empty where nobody knows.
-        server: which server wrote it, or which file it lay in.
+        server: which server wrote it, or which file it was in.
+        line: line of that file, from 1; 0 if it was in none.
         adapted: which parameters the server wanted otherwise than they were asked for, empty for none.
         thought_characters: how long the teacher's thought was.
         dropped_characters: how much of what it wrote was left out by `rationales.thoughts`.
@@ -57,6 +62,7 @@ class Origin:
     sample: int = 0
     created: str = ""
     server: str = ""
+    line: int = 0
     adapted: str = ""
     thought_characters: int = 0
     dropped_characters: int = 0
@@ -91,12 +97,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A completion that was not kept: why, its first 200 characters, and the answer read from it."""
+    """A completion that was not kept.
+
+    Attributes:
+        question_id: the question it answers, or what the record calls it.
+        reason: why it was rejected.
+        excerpt: its first 200 characters.
+        answer: the answer read from it, None if none can be read.
+        detail: where it is in its file if its text is broken, what it ends inside of if it is torn; else empty.
+    """
 
     question_id: str
     reason: Reason
     excerpt: str
     answer: str | None
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,14 +147,22 @@ class Limits:
 
 @dataclass
 class Sifted:
-    """Kept rationales with their origins and steps, rejections, and how many answers of train questions were read and right.
+    """What came of a list of completions.
 
-    `sources` counts the answers that were read by how the completion gives them, `right_sources` those of them that are right.
+    Attributes:
+        rationales: what is kept.
+        origins, num_steps, num_announcements: of each kept rationale, where it came from, its steps, and how many
+            announcements of the answer were removed from it.
+        rejections: the others.
+        num_answers, num_correct: how many completions of train questions were read, and how many gave the right answer.
+        sources: how many answers were read, by how the completion gives them.
+        right_sources: how many of those are right.
     """
 
     rationales: list[Rationale] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
     num_steps: list[int] = field(default_factory=list)
+    num_announcements: list[int] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     num_answers: int = 0
     num_correct: int = 0
@@ -150,18 +173,29 @@ class Sifted:
         """How many were rejected for each reason, the most frequent first."""
         return dict(Counter(rejection.reason for rejection in self.rejections).most_common())
 
+    def torn(self) -> dict[str, int]:
+        """Return how many rejected texts end inside of what, the most frequent first."""
+        return dict(Counter(one.detail for one in self.rejections if one.reason == "torn").most_common())
+
 
 @dataclass(frozen=True)
 class Reading:
-    """A completion taken apart: its reasoning, its own answer (None if unreadable), whether that is right, and its steps.
+    """A completion taken apart.
 
-    `source` says how the completion gives its answer, None if it gives none.
+    Attributes:
+        text: its reasoning, without any announcement of the answer.
+        answer: its own answer, None if it cannot be read.
+        is_correct: whether that is the reference.
+        num_announcements: how many announcements were removed.
+        torn: what the reasoning ends inside of, None if it ends whole.
+        source: how the completion gives its answer, None if it gives none.
     """
 
     text: str
     answer: str | None
     is_correct: bool
-    num_steps: int
+    num_announcements: int
+    torn: TornReason | None
     source: AnswerSource | None = None
 
     def is_accepted(self, accept: AcceptKind) -> bool:
@@ -174,13 +208,14 @@ def read_candidate(candidate: Candidate, question: Question) -> Reading:
 
     Reasoning that is trusted and gives no answer sentence has the reference as its answer.
     """
-    cleaned = remove_calculator_marks(clean_completion(candidate.completion))
-    text, sentence, num_steps = split_and_count(cleaned)
-    if candidate.is_trusted and not sentence:
-        return Reading(text, question.answer, True, num_steps)
+    cleaned = remove_calculator_marks(clean_completion(candidate.completion, question.question))
+    text, announcement, num_announcements = take_apart(cleaned)
+    torn = why_torn(text)
+    if candidate.is_trusted and not announcement:
+        return Reading(text, question.answer, True, num_announcements, torn)
     found = _own_answer(cleaned, candidate.reply, question)
     is_correct = answers_equal(found.answer, question.answer, question.answer_kind)
-    return Reading(text, found.answer, is_correct, num_steps, found.source)
+    return Reading(text, found.answer, is_correct, num_announcements, torn, found.source)
 
 
 def _own_answer(completion: str, reply: str | None, question: Question) -> AnswerReading:
@@ -222,18 +257,64 @@ def sift(candidates: Iterable[Candidate], limits: Limits, teacher: str) -> Sifte
             assert reading is not None
             outcome.rationales.append(_rationale(candidate.question, reading, limits, teacher))
             outcome.origins.append(candidate.origin)
-            outcome.num_steps.append(reading.num_steps)
+            outcome.num_steps.append(count_steps(reading.text))
+            outcome.num_announcements.append(reading.num_announcements)
         else:
-            label = candidate.label if candidate.question is None else candidate.question.id
-            answer = reading.answer if reading else None
-            outcome.rejections.append(Rejection(label, reason, _excerpt(candidate), answer))
+            outcome.rejections.append(_rejection(candidate, reading, reason))
     return outcome
+
+
+def _rejection(candidate: Candidate, reading: Reading | None, reason: Reason) -> Rejection:
+    """Return the record of a completion that is not kept."""
+    label = candidate.label if candidate.question is None else candidate.question.id
+    answer = reading.answer if reading else None
+    detail = ""
+    if reason == "torn" and reading is not None:
+        detail = str(reading.torn)
+    elif reason == "broken_text":
+        detail = _broken_place(candidate)
+    return Rejection(_writable(label), reason, _excerpt(candidate), answer, detail)
+
+
+def _all_text(candidate: Candidate) -> str:
+    """Return all that the teacher wrote."""
+    return "".join((candidate.completion, candidate.thought, candidate.reply or ""))
+
+
+def _broken_place(candidate: Candidate) -> str:
+    """Return where a text that is not valid Unicode is, and its first broken character."""
+    text = _all_text(candidate)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        origin = candidate.origin
+        where = f"{origin.server}, line {origin.line}: " if origin.line else ""
+        return f"{where}character {error.start + 1} is the lone surrogate U+{ord(text[error.start]):04X}"
+    return ""
+
+
+def is_broken(text: str) -> bool:
+    """Return whether `text` cannot be written as UTF-8, because it holds half of a character ("\\ud83d").
+
+    >>> is_broken("18 apples"), is_broken("18 \\ud83d")
+    (False, True)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _writable(text: str) -> str:
+    """Return `text` with what is not valid Unicode escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _read(candidate: Candidate) -> Reading | None:
     """The reading of a train question's completion, None of anything else."""
     question = candidate.question
-    if question is None or question.split is not Split.TRAIN or candidate.failure:
+    if question is None or question.split is not Split.TRAIN or candidate.failure or is_broken(_all_text(candidate)):
         return None
     return with_thought(read_candidate(candidate, question), candidate)
 
@@ -245,11 +326,15 @@ def with_thought(reading: Reading, candidate: Candidate) -> Reading:
     """
     if not candidate.thought:
         return reading
-    thought, _, num_steps = split_and_count(remove_calculator_marks(candidate.thought))
+    thought, _, num_announcements = take_apart(remove_calculator_marks(candidate.thought))
     if candidate.is_thought_alone or not reading.text:
-        return replace(reading, text=thought, num_steps=num_steps)
-    text = f"{thought}\n{reading.text}".strip()
-    return replace(reading, text=text, num_steps=count_steps(text))
+        return replace(reading, text=thought, num_announcements=num_announcements, torn=why_torn(thought))
+    return replace(
+        reading,
+        text=f"{thought}\n{reading.text}".strip(),
+        num_announcements=num_announcements + reading.num_announcements,
+        torn=why_torn(thought) or reading.torn,
+    )
 
 
 def _agreed_answers(
@@ -286,7 +371,7 @@ def _reason(
     if question.split is not Split.TRAIN:
         return "not_train"
     if reading is None:
-        return candidate.failure
+        return candidate.failure or "broken_text"
     reason = _reason_of_text(reading, limits)
     if reason is None and agreed is not None:
         common = agreed.get(question.id)
@@ -309,13 +394,15 @@ def _reason_of_text(reading: Reading, limits: Limits) -> Reason | None:
         return "wrong_answer"
     if not reading.is_accepted(limits.accept):
         return "unannounced_answer"
+    if reading.torn:
+        return "torn"
     if limits.ascii_digits and any(c.isdecimal() and not c.isascii() for c in reading.text):
         return "foreign_digits"
     if length < limits.min_characters:
         return "too_short"
     if limits.max_characters is not None and length > limits.max_characters:
         return "too_long"
-    if limits.max_steps is not None and reading.num_steps > limits.max_steps:
+    if limits.max_steps is not None and count_steps(reading.text) > limits.max_steps:
         return "too_many_steps"
     # Counted last: it is the slowest.
     is_long = limits.max_tokens is not None and limits.count_tokens(reading.text) > limits.max_tokens
@@ -353,7 +440,7 @@ def _rationale(question: Question, reading: Reading, limits: Limits, teacher: st
 
 
 def _excerpt(candidate: Candidate) -> str:
-    return candidate.completion[:EXCERPT_CHARACTERS]
+    return _writable(candidate.completion[:EXCERPT_CHARACTERS])
 
 
 def questions_without(questions: Sequence[Question], rationales: Sequence[Rationale]) -> int:

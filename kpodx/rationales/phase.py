@@ -63,7 +63,8 @@ def run(context: PhaseContext) -> dict[str, object]:
     write_jsonl(context.output / PROVENANCE, build_provenance(outcome))
     missing = report["train_questions_without_rationale"]
     context.progress.note(
-        f"{len(outcome.rationales)} rationales kept, {len(outcome.rejections)} rejected, {missing} questions without one"
+        f"{len(outcome.rationales)} rationales kept, {len(outcome.rejections)} rejected, {missing} questions without one;"
+        f" {report['announcements_removed']} announcements of the answer removed, {sum(outcome.torn().values())} torn texts rejected"
     )
     return report
 
@@ -162,7 +163,7 @@ def build_candidates(config: RationalesConfig, questions: Sequence[Question]) ->
             parts.explanation,
             record.label,
             failure=record.failure,
-            origin=Origin(server=path.name),
+            origin=Origin(server=path.name, line=record.line),
             reply=record.reply,
         )
         yield choose(candidate, parts, config.thoughts)
@@ -187,13 +188,17 @@ def build_report(outcome: Sifted, questions: Sequence[Question]) -> dict[str, ob
     """What was kept and rejected: counts, the share of right answers, lengths of the kept reasoning.
 
     `answer_agreement` is the share of completions of train questions whose own answer equals the reference, before any
-    filter; None where there were none. `answers` counts the answers that were read by how the completions give them.
+    filter; None where there were none. `answers` counts the answers that were read by how the completions give them,
+    `torn` the rejected texts by what they end inside of, and `announcements_removed` the announcements of the answer that
+    were removed from the kept ones.
     """
     texts = [rationale.text for rationale in outcome.rationales]
     return {
         "completions": len(outcome.rationales) + len(outcome.rejections),
         "kept": len(outcome.rationales),
         "rejected": outcome.reasons(),
+        "torn": outcome.torn(),
+        "announcements_removed": sum(outcome.num_announcements),
         "answer_agreement": outcome.num_correct / outcome.num_answers if outcome.num_answers else None,
         "answers": {
             source: {"read": outcome.sources[source], "right": outcome.right_sources[source]}

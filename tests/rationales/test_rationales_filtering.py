@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpodx.rationales.filtering import Candidate, Limits, questions_without, sift
+from kpodx.rationales.filtering import Candidate, Limits, Origin, questions_without, sift
 from kpodx.schema import AnswerKind, Question, Split
 
 TRAIN = Question("q1", Split.TRAIN, "How many?", "18")
@@ -49,6 +49,49 @@ def test_every_reason() -> None:
     assert reasons(Candidate(TRAIN, right), Candidate(TRAIN, "A: " + right)) == ["duplicate"]
     other = Candidate(TRAIN, "6 * 3 = 18. The answer is 18.")
     assert reasons(Candidate(TRAIN, right), other, limits=Limits(max_per_question=1)) == ["over_limit"]
+
+
+def test_a_torn_text_is_rejected_and_counted_by_its_kind() -> None:
+    ends = ["Therefore, Olivia collected", "She has (9 * 2", "**So", "```python\n9 * 2"]
+    candidates = [Candidate(TRAIN, f"The answer is 18.\n\n9 * 2 = 18. {end}") for end in ends[:3]]
+    candidates.append(Candidate(TRAIN, f"The answer is 18.\n\n9 * 2 = 18.\n{ends[3]}"))
+    for filter_kind in ("correct", "none"):
+        outcome = sift(candidates, Limits(filter_kind), "x")
+        assert outcome.reasons() == {"torn": 4}
+        assert outcome.torn() == {"sentence": 1, "bracket": 1, "emphasis": 1, "code": 1}
+
+
+def test_announcements_are_counted_in_what_is_kept() -> None:
+    outcome = sift(
+        [
+            Candidate(CHOICE, "The answer is (B). It has bars. So the answer is (b) zoo."),
+            Candidate(TRAIN, "She makes 9 * 2 = \\boxed{18} dollars."),
+            Candidate(TRAIN, "9 * 3 = 27. The answer is 27."),
+        ],
+        Limits(),
+        "x",
+    )
+    assert [rationale.text for rationale in outcome.rationales] == ["It has bars.", "She makes 9 * 2 = 18 dollars."]
+    assert outcome.num_announcements == [2, 0]
+
+
+def test_broken_text_is_rejected_with_its_place() -> None:
+    broken = "9 * 2 = 18 \ud83d. The answer is 18."
+    outcome = sift(
+        [
+            Candidate(TRAIN, broken, origin=Origin(server="records.jsonl", line=7)),
+            Candidate(TRAIN, broken),
+            Candidate(None, broken, "lost \udc00"),
+        ],
+        Limits(),
+        "x",
+    )
+    assert [rejection.reason for rejection in outcome.rejections] == ["broken_text", "broken_text", "no_question"]
+    place = "character 12 is the lone surrogate U+D83D"
+    assert [rejection.detail for rejection in outcome.rejections] == [f"records.jsonl, line 7: {place}", place, ""]
+    for rejection in outcome.rejections:
+        assert (rejection.excerpt + rejection.question_id).encode()
+    assert outcome.num_answers == 0
 
 
 def test_a_rejection_tells_what_was_read() -> None:

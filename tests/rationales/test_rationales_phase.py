@@ -49,6 +49,8 @@ def test_gold(tmp_path: Path) -> None:
         "completions": 2,
         "kept": 1,
         "rejected": {"wrong_answer": 1},
+        "torn": {},
+        "announcements_removed": 0,
         "answer_agreement": 0.5,
         "answers": {
             "announced": {"read": 1, "right": 0},
@@ -120,6 +122,7 @@ def test_recorded(tmp_path: Path) -> None:
         "reason": "no_question",
         "excerpt": "The answer is 4.",
         "answer": None,
+        "detail": "",
     }
 
 
@@ -223,3 +226,29 @@ def test_real_svamp_records_match_by_text(tmp_path: Path, shared_data: Path) -> 
     report = run(context(tmp_path, questions, teacher="recorded", files=str(path)))
     assert report["answer_agreement"] == pytest.approx(597 / 800, abs=0.01)
     assert "no_question" not in report["rejected"]  # type: ignore[operator]
+
+
+def test_a_lone_surrogate_rejects_its_completion_with_file_and_line(tmp_path: Path) -> None:
+    path = records(
+        tmp_path,
+        {"id": "q1", "completion": "9 + 9 = 18. The answer is 18."},
+        {"id": "q2", "completion": ["2 + 3 = 5 \ud83d. The answer is 5.", "2 + 3 = 5. The answer is 5."]},
+        {"id": "lost \udc00", "completion": "x"},
+    )
+    report = run(context(tmp_path, QUESTIONS, teacher="recorded", files=path))
+    assert report["rejected"] == {"broken_text": 1, "no_question": 1}
+    assert [rationale.text for rationale in load_rationales(tmp_path / "out")] == ["9 + 9 = 18.", "2 + 3 = 5."]
+    broken = read_jsonl(tmp_path / "out" / "rejected.jsonl")[0]
+    assert broken["detail"] == "records.jsonl, line 2: character 11 is the lone surrogate U+D83D"
+
+
+def test_the_report_counts_announcements_and_torn_texts(tmp_path: Path) -> None:
+    path = records(
+        tmp_path,
+        {"id": "q1", "completion": "The answer is 18. 9 + 9 = 18. So the answer is 18."},
+        {"id": "q2", "completion": "The answer is 5. 2 + 3 = 5. Therefore, he"},
+    )
+    report = run(context(tmp_path, QUESTIONS, teacher="recorded", files=path))
+    assert report["rejected"] == {"torn": 1}
+    assert report["torn"] == {"sentence": 1}
+    assert report["announcements_removed"] == 2

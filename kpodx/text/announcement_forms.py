@@ -1,0 +1,163 @@
+"""Forms in which an English sentence announces an answer without "the answer is": "ANS: D", "Hence option C is correct."
+
+All patterns work on one sentence whose Markdown marks are replaced by spaces, and all gaps are bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from kpodx.text.boxes import has_box, unbox
+from kpodx.text.clauses import has_verb, lead_stop
+
+_BLANK = str.maketrans(dict.fromkeys('*_`#>"“”✅➡👉', " "))
+_LETTER = r"(?:[(\[]\s?[A-Za-z]\s?[)\]]|[A-J](?![\w'’])[).]?)"
+_NUMBER = r"(?:[-−]?\s?[$€£¥]?\s?\d[\d,./]{0,20}\s?[%°]?)"
+_VALUE = rf"(?:{_LETTER}|{_NUMBER}|(?i:yes|no|true|false)\b)"
+_NOUN = r"(?:ans(?:wer)?|choice|option|response|solution|final\s(?:result|value))"
+_KIND = r"(?:(?:final|correct|right|best|proper|selected|chosen|required|desired|overall|only|most\s\w{3,12}|likeliest|numerical)\s{1,3}){0,3}"
+_LINK = r"(?:(?:so|thus|hence|therefore|then|and|consequently|accordingly)\b[,:]?\s{1,3}){0,3}"
+_BE = r"(?:is|are|was|must\sbe|has\sto\sbe|would\sbe|should\sbe|will\sbe|can\sonly\sbe|seems\sto\sbe|seems|appears\sto\sbe)"
+_SURELY = r"(?:(?:therefore|thus|hence|clearly|definitely|likely|most\slikely|probably|indeed|obviously|simply|also)\s{1,3}){0,2}"
+_RIGHT = rf"(?:the\s{{1,3}}|a\s{{1,3}}|our\s{{1,3}}|my\s{{1,3}})?(?:most\s{{1,3}}|very\s{{1,3}}|single\s{{1,3}}){{0,2}}(?:correct|right|best|true|accurate|appropriate|suitable|likely|logical|reasonable|answer|correct\s{_NOUN})\b"
+
+_FORMS = tuple(
+    re.compile(pattern, flags)
+    for pattern, flags in (
+        # "Answer D", "ANS: D", "Choice B.", "Correct answer - A", "Ans. 18 apples"
+        (rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}{_NOUN})\s{{0,3}}[-–—:=.]{{0,2}}\s{{0,3}}{_VALUE}[\s.!)]{{0,6}}\Z)", 0),
+        (rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}(?:ans|answer))\s{{0,3}}[-–—:=.]{{1,2}}\s{{0,3}}\S)", 0),
+        (rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}(?:ans|answer))\s{{1,3}}{_VALUE}[):.]?\s{{1,3}}(?:[\w$'-]{{1,20}}\s?){{1,4}}[.!]?\s{{0,4}}\Z)", 0),
+        (rf"(?P<all>\A\s{{0,8}}(?i:correct|final)\s{{0,3}}[-–—:=]\s{{0,3}}{_VALUE}[\s.!]{{0,6}}\Z)", 0),
+        # "the solution is 18", "the correct letter must be (B)", "the final answer, rounded to cents, is 18"
+        (rf"(?P<start>\b(?i:{_LINK}(?:the|our|my|your)\s{{1,3}}{_KIND}(?:answer|letter|option|choice|response|solution))(?i:\s{{1,3}}(?:to|for|in|here|rounded)[^.!?\n]{{0,50}}?|,[^.!?\n]{{1,50}},|\s?\([^()\n]{{1,40}}\))?\s{{1,3}}(?i:{_BE}\s{{1,3}}{_SURELY}(?:option\s|choice\s|letter\s|answer\s|equal\sto\s|approximately\s|about\s|exactly\s)?){_VALUE})(?!\s{{0,2}}(?i:apples? more|more|less|times|added|divided)\b)", 0),
+        # "So (B) is the answer", "18 is the final answer", "a zoo is the correct answer"
+        (rf"(?i:\b{_BE}\s{{1,3}}{_SURELY}(?:the|our|my|your)\s{{1,3}}{_KIND}answer\b)(?P<clause>)", 0),
+        (rf"(?i:\b{_BE}\s{{1,3}}{_SURELY}(?:the|our|my|your)\s{{1,3}}(?:correct|right)\s{{1,3}}(?:option|choice|response|solution)\b)(?P<clause>)", 0),
+        # "Hence option C is correct", "(B) zoo is the most likely", "B is right"
+        (rf"(?P<start>(?:\A|(?<=[\s,;]))(?i:{_LINK}(?:(?:the\s{{1,3}})?(?:option|choice|answer|letter)\s{{1,3}}))(?:{_LETTER}|[A-J]\b)[^.!?\n]{{0,60}}?(?i:\s{_BE}\s{{1,3}}{_SURELY}{_RIGHT}))", 0),
+        (rf"(?P<start>(?:\A\s{{0,8}}|(?<=[,;]\s)|\b(?i:so|thus|hence|therefore)[,:]?\s{{1,3}})(?:[(\[]\s?[A-Za-z]\s?[)\]][^.!?\n]{{0,60}}?|[A-J][).]?)(?i:\s{{1,3}}{_BE}\s{{1,3}}{_SURELY}{_RIGHT}))", 0),
+        # "I choose B", "we go with option (C)", "Select D."
+        (rf"(?P<start>\b(?i:{_LINK}(?:I|we)(?:'d|'ll|’d|’ll|\swould|\swill|\smust|\sshould|\scan|\stherefore)?\s{{1,3}}(?:choose|pick|select|go\swith|answer|mark))\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER})", 0),
+        (rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:choose|pick|select|mark|tick|go\swith))\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER}[\s.!]{{0,6}}\Z)", 0),
+        # "So it must be B.", "Therefore, B.", "so option (C)."
+        (rf"(?P<start>\b(?i:{_LINK}(?:it|that|this)(?:'s|’s|\s{_BE})\s{{1,3}}{_SURELY}(?:option\s|choice\s|answer\s|letter\s)?){_LETTER}\s{{0,2}}[.!]?\s{{0,4}}\Z)", 0),
+        (rf"(?P<start>(?:\A\s{{0,8}}|(?<=[,;]\s)|(?<=[,;]\s\s))(?i:so|thus|hence|therefore|consequently)\b[,:]?\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,4}}\s{{0,2}}[.!]?\s{{0,4}}\Z)", 0),
+        # "This makes B the correct answer", "which leaves (C) as the only choice"
+        (rf"(?P<start>\b(?i:(?:which|this|that)\s(?:makes?|leaves?)|making|leaving)\s{{1,3}}(?i:option\s|choice\s|only\s)?{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,3}}?\s{{1,3}}(?i:as\s)?(?i:the|our)\s{{1,3}}{_KIND}{_NOUN}\b)", 0),
+        # "9 * 2 = 18, which is the answer."
+        (rf"(?P<start>(?i:\b(?:and\s)?(?:which|that|this)(?:'s|’s|\sis)\s{{1,3}}(?:the|our|my)\s{{1,3}}{_KIND}answer)\s{{0,2}}[.!]?\s{{0,4}}\Z)", 0),
+        # <answer>B</answer>
+        (r"(?P<all>\A\s{0,8}</?(?i:final[_ ]?)?(?i:answer)\b)", 0),
+        # a row of a table
+        (rf"(?P<all>\A\s{{0,8}}\|\s{{0,8}}(?i:{_KIND}answer)\s{{0,8}}\|)", 0),
+    )
+)
+_HINT = re.compile(
+    r"(?i:ans|choice|option|response|solution|final|correct|letter)|(?<![A-Za-z])(?:[A-J](?![\w'’])|[(\[]\s?[A-Za-z]\s?[)\]])"
+)
+"""One of these is in every form: most sentences are not searched further."""
+_QUESTION = re.compile(r"\b(?:what|how|whether|which|where|who|why|not|never|n't)\b|\?\s*\Z", re.IGNORECASE)
+_CLAUSE_BREAK = re.compile(r"[,;]\s|\b(?:so|thus|hence|therefore|and|because|since)\s", re.IGNORECASE)
+_HEADING = re.compile(
+    rf"\s{{0,8}}(?:(?:step\s)?\d{{1,2}}\s?[.:)]\s{{0,6}}|step\s\d{{1,2}}\s?[-–—]\s{{0,6}})?"
+    rf"(?:(?:state|give|provide|write|present|determine|choose|select|identify|report|conclude\swith|stating|boxed)\s{{1,3}}(?:down\s)?)?"
+    rf"(?:(?:the|my|our|your)\s{{1,3}})?{_KIND}(?:answers?|solution)(?:\s{{1,3}}(?:choice|option))?\s{{0,3}}[:.]?\s{{0,6}}",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(r"\W{0,4}I hope (?:it|this|that)(?: answer)? (?:is|was) correct\b", re.IGNORECASE)
+_TITLE = re.compile(
+    r"\s{0,8}(?:#{1,6}\s[^\n]{0,120}|(?:#{1,6}\s{0,3})?(?:\*\*|__)[^*\n]{1,80}(?:\*\*|__):?|(?:\*\*)?step\s\d{1,2}\s?[:.]?(?:\*\*)?|\d{1,2}[.)]|[-*•])\s{0,40}",
+    re.IGNORECASE,
+)
+_LOOSE = re.compile(
+    r"\W{0,8}(?:so|thus|therefore|hence|then|and|now|finally|in conclusion|conclusion|in summary|summary|final|the final|result|explanation)\W{0,8}",
+    re.IGNORECASE,
+)
+_MATH_MARKS = re.compile(r"\\[\[\]()]|\\(?:text|textbf|mathbf|mathrm|quad|,|;|!)|[${}*_`#>]|\\(?=[%$])")
+_FORMULA_OR_CODE = ("```", "\\]", "$$", "|")
+
+
+class Form(NamedTuple):
+    """An announcement at [start, stop) of a sentence; `is_linked` if a conjunction or nothing precedes it."""
+
+    start: int
+    stop: int
+    is_linked: bool
+
+
+def find_form(sentence: str) -> Form | None:
+    """Return the first form in which `sentence` announces an answer, or None.
+
+    >>> find_form("Hence option C is correct.") is not None, find_form("Option C has 3 wheels.")
+    (True, None)
+    """
+    plain = sentence.translate(_BLANK)
+    if _HINT.search(plain) is None:
+        return None
+    for pattern in _FORMS:
+        found = pattern.search(plain)
+        if found is None:
+            continue
+        groups = found.groupdict()
+        if groups.get("all") is not None:
+            return Form(0, len(sentence), True)
+        start = found.start("start") if "start" in groups else _clause_start(plain, found.start())
+        if "clause" in groups and _QUESTION.search(plain[start : found.end() + 8]):
+            continue
+        stop = found.end()
+        return Form(start, stop, is_linked=True)
+    return None
+
+
+def is_answer_heading(piece: str) -> bool:
+    """Return whether `piece` is a heading for the answer: "### Final Answer", "Step 5: State the answer"."""
+    return _HEADING.fullmatch(piece.translate(_BLANK).replace(":", ": ")) is not None
+
+
+def is_closing_remark(piece: str) -> bool:
+    """Return whether `piece` only hopes that the announced answer is right."""
+    return _REMARK.match(piece) is not None
+
+
+def is_dangling(piece: str) -> bool:
+    """Return whether `piece` only leads to what was removed after it: a heading, "So", "We get:"."""
+    bare = piece.rstrip()
+    if bare.endswith(_FORMULA_OR_CODE):
+        return False
+    if _TITLE.fullmatch(piece) or _LOOSE.fullmatch(piece):
+        return True
+    return bare.rstrip("*_ ").endswith((":", ",", "=")) and not _holds_more(bare)
+
+
+def is_bare_value(text: str) -> bool:
+    """Return whether `text` is a value alone, with a concluding word or a few words of unit at most.
+
+    >>> is_bare_value("So, $20$ pounds."), is_bare_value("(B) zoo"), is_bare_value("Tom has 5.")
+    (True, True, False)
+    """
+    if has_box(text):
+        text = unbox(text)
+    plain = " ".join(_MATH_MARKS.sub(" ", text).split())
+    plain = plain[lead_stop(plain) :].strip(" .!,:;")
+    if len(plain) > 60 or not plain or has_verb(plain):
+        return False
+    return re.match(rf"{_VALUE}(?:[):.]?\s?(?:[^\W\d][\w'’-]{{0,20}}\s?){{0,4}})\Z", plain) is not None or _is_lone_formula(text)
+
+
+def _is_lone_formula(text: str) -> bool:
+    r"""Return whether `text` is one value in LaTeX that is no figure, such as $\frac{1}{2}$ or x^2."""
+    plain = re.sub(r"\\[\[\]()]", "", text).strip("$*. \n\t")
+    return re.fullmatch(r"-?\s?\\[dt]?(?:frac|sqrt)[^=\n]{1,60}", plain) is not None
+
+
+def _clause_start(plain: str, stop: int) -> int:
+    """Return where the clause that holds `stop` begins."""
+    breaks = [found for found in _CLAUSE_BREAK.finditer(plain, 0, stop)]
+    return breaks[-1].start() if breaks else 0
+
+
+def _holds_more(line: str) -> bool:
+    """Return whether a line that ends in a colon holds a result of its own, and not only a lead."""
+    return re.search(r"[=≈]\s{0,3}\S{0,3}\d", line) is not None

@@ -1,0 +1,283 @@
+"""Taking the announcements of an answer out of a completion, so that whole sentences of reasoning are left.
+
+The answer itself is read from the untouched text (`kpodx.text.answers`). Here each sentence is kept, removed, or cut to
+the clause of reasoning that it holds besides its announcement.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kpodx.text.announcement_forms import find_form, is_answer_heading, is_bare_value, is_closing_remark, is_dangling
+from kpodx.text.announcements import find_answer_markers
+from kpodx.text.boxes import has_box, unbox
+from kpodx.text.clauses import has_sure_verb, keep_before, keep_equation, keep_reason
+from kpodx.text.completions import without_headings
+from kpodx.text.pieces import find_pieces
+from kpodx.text.regions import closed_regions
+
+_NO_ANNOUNCEMENT = re.compile(
+    r"[\s*_]{0,4}(?:not\b|(?:correct|right|wrong|incorrect|reasonable|valid|plausible|verified|confirmed|clear|obvious)\b(?!\s{0,2}:)|(?:found|obtained|calculated|given|determined|based|derived|computed|the same|in the|in one|to be found)\b"
+    r"|(?:\w{1,12}\s){0,2}(?:something|someone|somewhere|somebody|a (?:place|thing|person|type|kind|way|number|word))\s(?:that|which|where|who|whose|used|you|of|in|to|with)\b)",
+    re.IGNORECASE,
+)
+"""What follows "the answer is" in reasoning about the answer."""
+_VAGUE_VERB = re.compile(r"(?:would|should|will) be\s*:?\s*\Z", re.IGNORECASE)
+_VALUE_NEXT = re.compile(r"[\s*_$\"'“(\[]{0,6}(?:[A-Ja-j][)\].,]|[A-J](?=\s|\Z)|[-−]?[$€£]?\d|\\|(?i:yes|no|true|false)\b)")
+_OTHER_ANSWER = re.compile(
+    r"(?:/|\b(?:next|first|second|third|fourth|fifth|previous|earlier|other|another|each|every|wrong|incorrect|one|his|her|their"
+    r"|whose|intermediate|partial)\s{1,3})\Z",
+    re.IGNORECASE,
+)
+"""What precedes "answer" if another one is meant than that of the question."""
+_CLAUSE_OPENING = re.compile(
+    r"(?:\A|[.!?:;,(—–\n>|*_-])[\s*_#]{0,8}(?:(?:and|so|thus|therefore|hence|then|now|finally|final|the)[\s,:*_]{1,3}){0,3}\Z",
+    re.IGNORECASE,
+)
+"""What precedes a label such as "Answer:" that announces."""
+_CONJUNCTION = re.compile(r"(?:and|but|so|thus|therefore|hence|then)\b", re.IGNORECASE)
+_LETTER_END = re.compile(r"(?:\A|[\s*_(:\"“])[A-Ja-j]\.[ ]{1,3}\Z")
+_LONGEST_OPTION = 5
+"""Words of an option's text that begins with a capital letter."""
+_YES_NO = re.compile(r"\s*[*_]{0,3}(?:yes|no|true|false)[*_]{0,3}[.!][*_]{0,3}\s*", re.IGNORECASE)
+_RULES = re.compile(r"(?:\n[ \t]{0,3}[-*_=]{3,80}[ \t]{0,20}){1,5}\Z")
+_SHORT_VALUE = 8
+"""Words that the value of a heading has at most, if more text follows it."""
+
+
+class Parts(NamedTuple):
+    """A completion taken apart: its reasoning, its last announcement ("" if it has none), and how many were removed."""
+
+    reasoning: str
+    announcement: str
+    num_announcements: int
+
+
+@dataclass
+class _Draft:
+    """What is kept so far: (text, stop in the source) of each piece, and the announcements that were removed."""
+
+    kept: list[tuple[str, int]]
+    announcements: list[str]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A text with the bounds of its pieces, and where answers are announced in it outside of code."""
+
+    text: str
+    pieces: list[tuple[int, int]]
+    markers: list[tuple[int, int]]
+
+    def piece(self, index: int) -> str:
+        """Return the text of a piece, spaces included."""
+        start, stop = self.pieces[index]
+        return self.text[start:stop]
+
+
+def take_apart(text: str) -> Parts:
+    """Return the reasoning of a cleaned completion without any announcement of the answer.
+
+    An announcement goes with its whole clause. A boxed value in a sentence of reasoning is unboxed, and the sentence stays.
+
+    >>> take_apart("2 + 3 = 5, so the answer is (c). Therefore, Tom has \\\\boxed{5} eggs.\\n\\n### Final Answer\\n5").reasoning
+    '2 + 3 = 5. Therefore, Tom has 5 eggs.'
+    """
+    source = _Source(text, find_pieces(text), _markers_outside_code(text))
+    draft = _Draft([], [])
+    index = 0
+    while index < len(source.pieces):
+        index = _read_piece(source, index, draft)
+    if draft.announcements:
+        _drop_dangling(draft, len(text))
+    reasoning = without_headings("".join(piece for piece, _ in draft.kept).strip())
+    return Parts(_tidy(unbox(reasoning)), draft.announcements[-1] if draft.announcements else "", len(draft.announcements))
+
+
+def split_completion(text: str) -> tuple[str, str]:
+    """Return (reasoning, last announcement of the answer) of a cleaned completion, each "" if there is none.
+
+    >>> split_completion("2 + 3 = 5. So the answer is (c) five.")
+    ('2 + 3 = 5.', 'So the answer is (c) five.')
+    """
+    parts = take_apart(text)
+    return parts.reasoning, parts.announcement
+
+
+def _markers_outside_code(text: str) -> list[tuple[int, int]]:
+    r"""Return the (start, stop) of each marker of an answer, apart from those in code, and from \boxed."""
+    blocks = closed_regions(text, "code")
+    starts = [block.start for block in blocks]
+    found = []
+    for marker in find_answer_markers(text):
+        block = bisect_right(starts, marker.start) - 1
+        if not marker.boxed and (block < 0 or blocks[block].stop <= marker.start):
+            found.append((marker.start, marker.stop))
+    return found
+
+
+def _read_piece(source: _Source, index: int, draft: _Draft) -> int:
+    """Add what is kept of piece `index` to `draft`; return the index of the next piece to read."""
+    piece = source.piece(index)
+    start, stop = source.pieces[index]
+    cut = _find_announcement(source, index, draft)
+    if cut is None:
+        if draft.announcements and is_closing_remark(piece):
+            return index + 1
+        draft.kept.append((piece, stop))
+        return index + 1
+    kept = cut.kept
+    after = index + 1 if cut.has_value else _skip_value(source, index + 1, is_final=cut.is_final)
+    if _is_option_text(source, after):
+        kept = _join(kept, keep_reason(source.piece(after), 0))
+        after += 1
+    last = source.piece(after - 1)
+    space = last[len(last.rstrip()) :]
+    draft.announcements.append(source.text[start : source.pieces[after - 1][1]].strip())
+    if kept:
+        lead = piece[: len(piece) - len(piece.lstrip())]
+        draft.kept.append((lead + kept + (space or " "), stop))
+    else:
+        _remove(draft, start, space)
+    return after
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """An announcement in a piece: what is kept of the piece, whether its value is there, and whether it is a final one."""
+
+    kept: str
+    has_value: bool = True
+    is_final: bool = True
+
+
+def _find_announcement(source: _Source, index: int, draft: _Draft) -> _Cut | None:
+    """Return what is kept of a piece that announces the answer, or None if it does not."""
+    piece = source.piece(index)
+    if not any(map(str.isalnum, piece)):
+        return None
+    if is_answer_heading(piece):
+        return _Cut("", has_value=False, is_final="final" in piece.lower())
+    marked = _find_marked(source, index)
+    if marked is not None:
+        return marked
+    form = find_form(piece)
+    if form is not None:
+        return _Cut(_join(keep_before(piece, form.start, is_linked=form.is_linked), keep_reason(piece, form.stop)))
+    return _Cut("") if _is_lone_value(source, index, draft) else None
+
+
+def _find_marked(source: _Source, index: int) -> _Cut | None:
+    """Return the cut of the first marker ("the answer is", "Answer:", "####") of a piece that announces an answer."""
+    start, stop = source.pieces[index]
+    first = bisect_left(source.markers, (start, 0))
+    for marker_start, marker_stop in source.markers[first:]:
+        if marker_start >= stop:
+            return None
+        piece = source.text[start:stop]
+        at, value_at = marker_start - start, min(marker_stop, stop) - start
+        if _announces(piece, at, value_at):
+            is_linked = _CONJUNCTION.match(piece, at) is not None
+            has_value = any(map(str.isalnum, piece[value_at:]))
+            rest = keep_equation(piece, value_at) or keep_reason(piece, value_at)
+            kept = _join(keep_before(piece, at, is_linked=is_linked), rest)
+            return _Cut(kept, has_value, is_final="final" in piece[at:value_at].lower())
+    return None
+
+
+def _announces(piece: str, start: int, stop: int) -> bool:
+    """Return whether the marker at [start, stop) of `piece` announces an answer, and is no remark about one."""
+    marker, before, after = piece[start:stop], piece[:start], piece[stop:]
+    if marker == "####":
+        return is_bare_value(after.partition("\n")[0])
+    if _NO_ANNOUNCEMENT.match(after) or _OTHER_ANSWER.search(before):
+        return False
+    if _VAGUE_VERB.search(marker):
+        return _VALUE_NEXT.match(after) is not None
+    is_label = marker.rstrip(" *_").endswith((":", "="))
+    return not is_label or _CLAUSE_OPENING.search(before) is not None or is_bare_value(after)
+
+
+def _skip_value(source: _Source, index: int, *, is_final: bool) -> int:
+    """Return the index after the value that belongs to an announcement before piece `index`."""
+    at = index
+    while at < len(source.pieces) and not any(map(str.isalnum, source.piece(at))):
+        at += 1
+    if at >= len(source.pieces):
+        return len(source.pieces)
+    is_last = at + 1 == len(source.pieces)
+    is_short = len(source.piece(at).split()) <= _SHORT_VALUE
+    return at + 1 if is_final or is_last or is_short else index
+
+
+def _is_option_text(source: _Source, index: int) -> bool:
+    """Return whether piece `index` is the text of the option whose letter ends the piece before it: "B. zoo"."""
+    if index >= len(source.pieces) or _LETTER_END.search(source.piece(index - 1)) is None:
+        return False
+    piece = source.piece(index)
+    return piece[:1].islower() or (len(piece.split()) <= _LONGEST_OPTION and not has_sure_verb(piece))
+
+
+def _is_lone_value(source: _Source, index: int, draft: _Draft) -> bool:
+    """Return whether a piece is nothing but the answer: a boxed value anywhere, any value as first or last line."""
+    piece = source.piece(index)
+    if _follows_colon(draft):
+        return False
+    if has_box(piece):
+        return is_bare_value(unbox(piece))
+    if index == 0 and len(source.pieces) > 1 and _YES_NO.fullmatch(piece):
+        return True
+    stop = index + 1 + _is_option_text(source, index + 1)
+    is_edge = len(source.pieces) > stop - index and (index == 0 or stop == len(source.pieces))
+    if not (is_edge and _fills_line(source, index, stop) and is_bare_value(piece)):
+        return False
+    # Several in a row are a list of options, or a column.
+    neighbors = [*range(max(0, index - 2), index), *range(stop, min(stop + 2, len(source.pieces)))]
+    return not any(is_bare_value(source.piece(neighbor)) for neighbor in neighbors)
+
+
+def _fills_line(source: _Source, index: int, stop: int) -> bool:
+    """Return whether the pieces [index, stop) are lines of their own."""
+    start, end = source.pieces[index][0], source.pieces[stop - 1][1]
+    begins = not source.text[:start].strip() or source.text[:start].rstrip(" \t").endswith("\n")
+    return begins and (end == len(source.text) or "\n" in source.text[end - 2 : end + 1])
+
+
+def _follows_colon(draft: _Draft) -> bool:
+    return bool(draft.kept) and draft.kept[-1][0].rstrip(" \n*_").endswith((":", "="))
+
+
+def _remove(draft: _Draft, start: int, space: str) -> None:
+    """Drop what led to the removed piece at `start`, and keep the line break after it."""
+    while draft.kept and draft.kept[-1][1] == start and is_dangling(draft.kept[-1][0]):
+        start = draft.kept[-1][1] - len(draft.kept[-1][0])
+        draft.kept.pop()
+    if draft.kept and "\n" in space:
+        piece, stop = draft.kept[-1]
+        body = piece.rstrip()
+        if piece[len(body) :].count("\n") < space.count("\n"):
+            draft.kept[-1] = (body + space, stop)
+
+
+def _drop_dangling(draft: _Draft, length: int) -> None:
+    """Drop headings, rules and half-sentences that are left at the end of the text."""
+    while draft.kept and (is_dangling(draft.kept[-1][0]) or not any(map(str.isalnum, draft.kept[-1][0]))):
+        is_formula = draft.kept[-1][0].rstrip().endswith(("```", "\\]", "$$", "|"))
+        if is_formula and any(map(str.isalnum, draft.kept[-1][0])):
+            return
+        draft.kept.pop()
+
+
+def _join(before: str, rest: str) -> str:
+    """Return both parts of a sentence as sentences."""
+    if before and rest and not before.endswith((".", "!", "?")):
+        before += "."
+    return " ".join(part for part in (before, rest) if part)
+
+
+def _tidy(text: str) -> str:
+    """Return `text` with no more than one empty line in a row, and without horizontal rules at its end."""
+    return re.sub(r"\n[ \t]{0,20}\n(?:[ \t]{0,20}\n)+", "\n\n", _RULES.sub("", text.rstrip())).strip()
