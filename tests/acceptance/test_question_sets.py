@@ -65,3 +65,13 @@ def test_the_students_answers_are_kept(tmp_path: Path) -> None:
     assert [again[0].output, again[1]] == ["kept from before", said[1]]
     student_answers(student, questions[:1], tmp_path, 8, SilentProgress())
     assert len(list(tmp_path.glob("student-*.jsonl"))) == 2
+
+
+def test_a_question_file_may_come_from_any_editor(tmp_path: Path) -> None:
+    path = tmp_path / "asked.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"question": "a\xe2\x80\xa8b?", "answer": "3"}\r\n{"question": "c?", "answer": 4}\r')
+    name, questions = load_question_set(str(path), SilentProgress())
+    assert (name, [(q.question, q.answer) for q in questions]) == ("asked", [("a\u2028b?", "3"), ("c?", "4")])
+    path.write_text('{"question": "a?", "answer": 3}', encoding="utf-16")
+    with pytest.raises(DataError, match="line 1: expected UTF-8 text, got UTF-16 text"):
+        load_question_set(str(path), SilentProgress())

@@ -451,23 +451,28 @@ def test_a_graph_with_other_inputs_is_refused(onnx: Runner) -> None:
         ('{"question": "\\ud800"}\n', "line 1: expected plain text"),
         ('x\n{"question": "x", "id": "\\ud800"}\n', "line 2: expected plain text"),
         ('{"question": ' + "[" * 50_000 + "\n", "line 1: expected plain text"),
+        ("x\na\0b\n", "line 2: expected UTF-8 text, got a NUL byte"),
         ("a" * 50_000_000 + "\n", "line 1 has more than"),
         ("a" * 900_000 + "\n", "the prompt has 9"),
     ],
-    ids=["half-a-character", "half-a-character-beside-it", "deep", "50-MB", "long"],
+    ids=["half-a-character", "half-a-character-beside-it", "deep", "nul", "50-MB", "long"],
 )
 def test_questions_that_nobody_asks_are_refused(onnx: Runner, text: str, words: str) -> None:
     onnx.refuses(text[:40], words, text)
 
 
 def test_odd_questions_are_answered(onnx: Runner) -> None:
-    for text in ("a\0b\n", "\n\n", '{"question": "\\u0000"}\n', '{"question": "x", "output": {}, "tokens": 3}\n', "x"):
+    for text in ("\n\n", '{"question": "\\u0000"}\n', '{"question": "x", "output": {}, "tokens": 3}\n', "x"):
         assert onnx.survives(text, text) == 0
 
 
 def test_question_files_that_are_none_are_refused(onnx: Runner, tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"caf\xe9?\n")
-    for name, words in (("none", "No such file"), ("", "Is a directory"), ("latin", "can't decode byte 0xe9")):
+    for name, words in (
+        ("none", "No such file"),
+        ("", "Is a directory"),
+        ("latin", "line 1: expected UTF-8 text, got the byte 0xe9"),
+    ):
         done = run_it(onnx.package / "run.py", "--questions", str(tmp_path / name))
         assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
         assert words in done.stderr
