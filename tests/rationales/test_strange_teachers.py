@@ -103,6 +103,22 @@ REJECTED: dict[str, tuple[Raw, str, int]] = {
         1,
     ),
     "an error without a code": (raw({"error": {"message": "Odd"}}), "server_error", 3),
+    "an error inside a choice": (
+        raw(
+            {
+                "choices": [
+                    {"message": {"content": "We"}, "finish_reason": "error", "error": {"code": 502, "message": "x"}}
+                ]
+            }
+        ),
+        "server_error",
+        3,
+    ),
+    "an overload inside a choice": (
+        raw({"choices": [{"message": {}, "error": {"code": 503, "message": "Upstream timeout"}}]}),
+        "server_error",
+        3,
+    ),
     "a request that is refused": (raw({"error": {"message": "Invalid characters"}}, 400), "refused_request", 1),
     "a question that breaks the server": (raw({"error": {"message": "Jinja error"}}, 500), "server_error", 3),
 }
