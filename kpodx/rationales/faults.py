@@ -240,14 +240,13 @@ def _is_error_itself(document: Mapping[str, Any]) -> bool:
     return not is_completion and "role" not in document and any(isinstance(t, str | list) and t for t in texts)
 
 
-def _is_error(value: object) -> bool:
+def _is_error(value: object, depth: int = 0) -> bool:
     """Whether a value says that something is wrong; `{"code": 0, "message": ""}` does not."""
     if isinstance(value, str):
         return value.strip().lower() not in ("", "null", "none", "false", "ok")
-    if isinstance(value, Mapping):
-        return any(_is_error(part) for part in value.values())
-    if isinstance(value, list):
-        return any(_is_error(part) for part in value)
+    if isinstance(value, Mapping | list) and depth < _DEEPEST:
+        parts = value.values() if isinstance(value, Mapping) else value
+        return any(_is_error(part, depth + 1) for part in parts)
     return bool(value)
 
 
@@ -363,7 +362,7 @@ def read_words(text: str) -> str:
     >>> read_words("<html><head><title>502 Bad Gateway</title></head></html>")
     '502 Bad Gateway'
     """
-    title = _TITLE.search(text[:10_000])
     # A lone surrogate, which JSON can spell, is not a character and cannot be printed.
     text = text.encode("utf-8", "replace").decode()
+    title = _TITLE.search(text[:10_000])
     return " ".join((title[1] if title else text[:_LONGEST_WORDS]).split())

@@ -92,7 +92,7 @@ class Setbacks:
             fault: the error.
             sent: the JSON of the request.
             headers: of the answer; names in lower case.
-            body: what came with the error, None for nothing.
+            body: what came with the error under a good status, None under an error's status.
             is_proven: whether the teacher has answered such requests.
 
         Raises:
@@ -102,15 +102,18 @@ class Setbacks:
             TeacherRefusedError: all requests are refused.
         """
         verdict, everything = judge_fault(fault), {**sent, **self._config.extra}
-        failure = self._failure(request, verdict.reason or "refused_request", fault, body)
+        reason: FailureReason = "server_error" if verdict.action == "wait" else "refused_request"
+        failure = self._failure(request, verdict.reason or reason, fault, body)
         if verdict.action == "reject":
             return failure
         said = about(fault, replica.url, self._config, self._access.secrets)
         if verdict.action != "wait":
             self._adapt(fault, everything, request, replica)
         if verdict.action in ("wait", "retry"):
-            is_blamed = verdict.action == "retry" and fault.status in (0, 500) and fault.is_json
-            raise self._passing(replica, fault, headers, said, failure if is_blamed else None)
+            is_blamed = fault.status != 429 if body is not None else fault.status == 500 and fault.is_json
+            error = self._passing(replica, fault, headers, said)
+            error.failure, error.is_down = failure if is_blamed else None, body is None
+            raise error
         parameter = parameter_hint(fault, everything)
         hint = parameter or hint_of(verdict.topic, self._config, request)
         if verdict.action == "refuse" and (parameter is None or is_proven):
@@ -135,9 +138,7 @@ class Setbacks:
                 self._progress.note(f"{replica.url} wants other parameters: {self._dialect.adapted(request)}.")
             raise AdaptedError
 
-    def _passing(
-        self, replica: Replica, fault: Fault, headers: Mapping[str, str], said: str, failure: Failure | None
-    ) -> PassingError:
+    def _passing(self, replica: Replica, fault: Fault, headers: Mapping[str, str], said: str) -> PassingError:
         """Return the error of a server that asks to wait, or failed itself; let it rest as long as it asks to."""
         asked = retry_after(headers, time.time())
         wait = fault.wait_seconds if asked is None else asked
@@ -147,4 +148,4 @@ class Setbacks:
             replica.pace.learn(headers)
         if wait is not None and wait > LONGEST_GROWN_PAUSE:
             self._progress.note(f"{replica.url} asks to wait {wait:.0f} seconds.")
-        return PassingError(said, wait, failure=failure, is_down=fault.status == 500)
+        return PassingError(said, wait)

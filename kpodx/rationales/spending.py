@@ -115,6 +115,8 @@ class Spending:
         self._orphans = set(self._open)
         self._open = {number: self._bounds[number] for number in self._open}
         self._under_way = _NOTHING
+        # Another model may be asked now: what its answers take is not known yet.
+        self.answers = 0
 
     def close(self) -> None:
         """Close the log."""

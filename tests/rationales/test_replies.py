@@ -274,11 +274,18 @@ def test_an_error_in_a_stream_is_found() -> None:
         (b"[]", "the answer holds no completion"),
         (b'{"hello": "world"}', "the answer holds no completion"),
         (b"3", "the answer holds no completion"),
+        (b'{"hello": ' + b"[" * 400 + b"]" * 400 + b"}", "the answer holds no completion"),
     ],
 )
 def test_what_is_not_an_answer(content: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_reply(content, "text/html")
+
+
+def test_errors_nested_without_end_are_errors() -> None:
+    for depth in (3, 100, 400):
+        reply = parse_reply(b'{"error": ' + b'{"error":' * depth + b'"odd"' + b"}" * depth + b"}", "")
+        assert reply.fault is not None
 
 
 def test_plain_words_that_ask_to_wait() -> None:

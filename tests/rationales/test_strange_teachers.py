@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from teacher_server import Raw, TeacherServer, serving, solve
-from test_openai_teacher import context
+from test_openai_teacher import context, questions
 
 from kpodx.artifacts import read_json, read_jsonl
 from kpodx.errors import BudgetSpentError, DataError, KpodxError, TeacherError, TeacherRefusedError
-from kpodx.rationales.asking import export_completions
+from kpodx.rationales.asking import estimate_cost, export_completions
 from kpodx.rationales.cache import AnswerCache
 from kpodx.rationales.phase import run
 from kpodx.runtime import SilentProgress
@@ -103,6 +103,22 @@ REJECTED: dict[str, tuple[Raw, str, int]] = {
         1,
     ),
     "an error without a code": (raw({"error": {"message": "Odd"}}), "server_error", 3),
+    "an error inside a choice": (
+        raw(
+            {
+                "choices": [
+                    {"message": {"content": "We"}, "finish_reason": "error", "error": {"code": 502, "message": "x"}}
+                ]
+            }
+        ),
+        "server_error",
+        3,
+    ),
+    "an overload inside a choice": (
+        raw({"choices": [{"message": {}, "error": {"code": 503, "message": "Upstream timeout"}}]}),
+        "server_error",
+        3,
+    ),
     "a request that is refused": (raw({"error": {"message": "Invalid characters"}}, 400), "refused_request", 1),
     "a question that breaks the server": (raw({"error": {"message": "Jinja error"}}, 500), "server_error", 3),
 }
@@ -330,6 +346,17 @@ def test_an_answer_that_its_limit_cut_is_asked_again_only_with_a_higher_limit(
     assert report["rejected"] == {"length": 1}
 
 
+def test_an_estimate_leaves_out_what_is_kept(tmp_path: Path) -> None:
+    with serving(server := for_one_question(raw(message("We ad", "length")))):
+        ready = context(tmp_path, server)
+        run(ready)
+    for settings, requests in (({}, 0), ({"ask_failures_again": True}, 1), ({"sampling": {"max_tokens": 900}}, 4)):
+        config = context(tmp_path, server.url, **settings).recipe.rationales
+        found = estimate_cost(questions(4), config, {})
+        assert found is not None
+        assert found.requests == requests
+
+
 def test_a_new_sample_asks_again(tmp_path: Path) -> None:
     sampling = {"num_samples": 2, "temperature": 0.5}
     with serving(server := for_one_question(raw(message("", "content_filter")))):
@@ -438,11 +465,10 @@ def test_mutated_answers_end_in_rationales_or_in_an_error_of_ours(tmp_path: Path
     names = [f"m{number}" for number in range(60)]
     server = TeacherServer(lambda _prompt, _count: rng.choice(names) if rng.random() < 0.3 else "ok")
     server.replies = {name: mutated(rng) for name in names}
-    with serving(server):
-        # What is not an error of ours would be a traceback.
-        with contextlib.suppress(KpodxError):
-            report: dict[str, Any] = run(context(tmp_path, server, count=60, openai={"max_attempts": 4}, filter="none"))
-            assert report["completions"] >= 60
+    # What is not an error of ours would be a traceback.
+    with serving(server), contextlib.suppress(KpodxError):
+        report: dict[str, Any] = run(context(tmp_path, server, count=60, openai={"max_attempts": 4}, filter="none"))
+        assert report["completions"] >= 60
     kept = {json.loads(line)["key"] for line in (tmp_path / OUT / "failures.jsonl").read_text().splitlines()}
     with AnswerCache(tmp_path / "cache.sqlite") as cache:
         answers = sum(group.answers for group in cache.groups())
