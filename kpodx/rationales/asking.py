@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from kpodx.rationales.prompting import (
     rationale_requests,
 )
 from kpodx.rationales.recorded import REPLY_KEY
-from kpodx.rationales.requests import PAID_REASONS, Completion, Failure, Request
+from kpodx.rationales.requests import PAID_REASONS, Completion, Failure, Request, thought_alone
 from kpodx.rationales.spending import Budget, Estimate, Prices, Spending, estimate, in_words
 from kpodx.rationales.teachers import Outlet, Teacher
 from kpodx.rationales.thoughts import choose
@@ -201,14 +201,11 @@ def _candidate(
     request: Request, question: Question, outcomes: Outcomes, follow_up: Request | None, thoughts: ThoughtChoice
 ) -> Candidate:
     failure = outcomes.failures.get(request.key) or (follow_up and outcomes.failures.get(follow_up.key))
-    if failure:
-        candidate = Candidate(
-            question, failure.text, failure=failure.reason, origin=Origin(request.key, request.sample)
-        )
-        if failure.reason != "no_text" or not failure.thought or thoughts == "drop":
-            return candidate
+    if failure and thoughts != "drop" and (alone := thought_alone(failure)):
         # The teacher thought, and wrote nothing after it: the thought may be the rationale.
-        return choose(replace(candidate, failure=None), separate_thoughts("", failure.thought), thoughts)
+        return choose(Candidate(question, "", origin=Origin(request.key, request.sample)), parts_of(alone), thoughts)
+    if failure:
+        return Candidate(question, failure.text, failure=failure.reason, origin=Origin(request.key, request.sample))
     done = outcomes.completions[request.key]
     parts, reply = parts_of(done), None
     origin = Origin(request.key, request.sample, done.created, done.server, adapted=done.adapted)

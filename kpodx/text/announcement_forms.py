@@ -26,28 +26,67 @@ _FORMS = tuple(
     re.compile(pattern, flags)
     for pattern, flags in (
         # "Answer D", "ANS: D", "Choice B.", "Correct answer - A", "Ans. 18 apples"
-        (rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}{_NOUN})\s{{0,3}}[-–—:=.]{{0,2}}\s{{0,3}}{_VALUE}[\s.!)]{{0,6}}\Z)", 0),
-        (rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}(?:ans|answer))\s{{0,3}}[-–—:=.]{{1,2}}\s{{0,3}}\S)", 0),
-        (rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}(?:ans|answer))\s{{1,3}}{_VALUE}[):.]?\s{{1,3}}(?:[\w$'-]{{1,20}}\s?){{1,4}}[.!]?\s{{0,4}}\Z)", 0),
+        (
+            rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}{_NOUN})\s{{0,3}}[-–—:=.]{{0,2}}\s{{0,3}}{_VALUE}[\s.!)]{{0,6}}\Z)",
+            0,
+        ),
+        (
+            rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}(?:ans|answer))\s{{0,3}}[-–—:=.]{{1,2}}\s{{0,3}}\S)",
+            0,
+        ),
+        (
+            rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}(?:ans|answer))\s{{1,3}}{_VALUE}[):.]?\s{{1,3}}(?:[\w$'-]{{1,20}}\s?){{1,4}}[.!]?\s{{0,4}}\Z)",
+            0,
+        ),
         (rf"(?P<all>\A\s{{0,8}}(?i:correct|final)\s{{0,3}}[-–—:=]\s{{0,3}}{_VALUE}[\s.!]{{0,6}}\Z)", 0),
         # "the solution is 18", "the correct letter must be (B)", "the final answer, rounded to cents, is 18"
-        (rf"(?P<start>\b(?i:{_LINK}(?:the|our|my|your)\s{{1,3}}{_KIND}(?:answer|letter|option|choice|response|solution))(?i:\s{{1,3}}(?:to|for|in|here|rounded)[^.!?\n]{{0,50}}?|,[^.!?\n]{{1,50}},|\s?\([^()\n]{{1,40}}\))?\s{{1,3}}(?i:{_BE}\s{{1,3}}{_SURELY}(?:option\s|choice\s|letter\s|answer\s|equal\sto\s|approximately\s|about\s|exactly\s)?){_VALUE})(?!\s{{0,2}}(?i:apples? more|more|less|times|added|divided)\b)", 0),
+        (
+            rf"(?P<start>\b(?i:{_LINK}(?:the|our|my|your)\s{{1,3}}{_KIND}(?:answer|letter|option|choice|response|solution))(?i:\s{{1,3}}(?:to|for|in|here|rounded)[^.!?\n]{{0,50}}?|,[^.!?\n]{{1,50}},|\s?\([^()\n]{{1,40}}\))?\s{{1,3}}(?i:{_BE}\s{{1,3}}{_SURELY}(?:option\s|choice\s|letter\s|answer\s|equal\sto\s|approximately\s|about\s|exactly\s)?){_VALUE})(?!\s{{0,2}}(?i:apples? more|more|less|times|added|divided)\b)",
+            0,
+        ),
         # "So (B) is the answer", "18 is the final answer", "a zoo is the correct answer"
         (rf"(?i:\b{_BE}\s{{1,3}}{_SURELY}(?:the|our|my|your)\s{{1,3}}{_KIND}answer\b)(?P<clause>)", 0),
-        (rf"(?i:\b{_BE}\s{{1,3}}{_SURELY}(?:the|our|my|your)\s{{1,3}}(?:correct|right)\s{{1,3}}(?:option|choice|response|solution)\b)(?P<clause>)", 0),
+        (
+            rf"(?i:\b{_BE}\s{{1,3}}{_SURELY}(?:the|our|my|your)\s{{1,3}}(?:correct|right)\s{{1,3}}(?:option|choice|response|solution)\b)(?P<clause>)",
+            0,
+        ),
         # "Hence option C is correct", "(B) zoo is the most likely", "B is right"
-        (rf"(?P<start>(?:\A|(?<=[\s,;]))(?i:{_LINK}(?:(?:the\s{{1,3}})?(?:option|choice|answer|letter)\s{{1,3}}))(?:{_LETTER}|[A-J]\b)[^.!?\n]{{0,60}}?(?i:\s{_BE}\s{{1,3}}{_SURELY}{_RIGHT}))", 0),
-        (rf"(?P<start>(?:\A\s{{0,8}}|(?<=[,;]\s)|\b(?i:so|thus|hence|therefore)[,:]?\s{{1,3}})(?:[(\[]\s?[A-Za-z]\s?[)\]][^.!?\n]{{0,60}}?|[A-J][).]?)(?i:\s{{1,3}}{_BE}\s{{1,3}}{_SURELY}{_RIGHT}))", 0),
+        (
+            rf"(?P<start>(?:\A|(?<=[\s,;]))(?i:{_LINK}(?:(?:the\s{{1,3}})?(?:option|choice|answer|letter)\s{{1,3}}))(?:{_LETTER}|[A-J]\b)[^.!?\n]{{0,60}}?(?i:\s{_BE}\s{{1,3}}{_SURELY}{_RIGHT}))",
+            0,
+        ),
+        (
+            rf"(?P<start>(?:\A\s{{0,8}}|(?<=[,;]\s)|\b(?i:so|thus|hence|therefore)[,:]?\s{{1,3}})(?:[(\[]\s?[A-Za-z]\s?[)\]][^.!?\n]{{0,60}}?|[A-J][).]?)(?i:\s{{1,3}}{_BE}\s{{1,3}}{_SURELY}{_RIGHT}))",
+            0,
+        ),
         # "I choose B", "we go with option (C)", "Select D."
-        (rf"(?P<start>\b(?i:{_LINK}(?:I|we)(?:'d|'ll|’d|’ll|\swould|\swill|\smust|\sshould|\scan|\stherefore)?\s{{1,3}}(?:choose|pick|select|go\swith|answer|mark))\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER})", 0),
-        (rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:choose|pick|select|mark|tick|go\swith))\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER}[\s.!]{{0,6}}\Z)", 0),
+        (
+            rf"(?P<start>\b(?i:{_LINK}(?:I|we)(?:'d|'ll|’d|’ll|\swould|\swill|\smust|\sshould|\scan|\stherefore)?\s{{1,3}}(?:choose|pick|select|go\swith|answer|mark))\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER})",
+            0,
+        ),
+        (
+            rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:choose|pick|select|mark|tick|go\swith))\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER}[\s.!]{{0,6}}\Z)",
+            0,
+        ),
         # "So it must be B.", "Therefore, B.", "so option (C)."
-        (rf"(?P<start>\b(?i:{_LINK}(?:it|that|this)(?:'s|’s|\s{_BE})\s{{1,3}}{_SURELY}(?:option\s|choice\s|answer\s|letter\s)?){_LETTER}\s{{0,2}}[.!]?\s{{0,4}}\Z)", 0),
-        (rf"(?P<start>(?:\A\s{{0,8}}|(?<=[,;]\s)|(?<=[,;]\s\s))(?i:so|thus|hence|therefore|consequently)\b[,:]?\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,4}}\s{{0,2}}[.!]?\s{{0,4}}\Z)", 0),
+        (
+            rf"(?P<start>\b(?i:{_LINK}(?:it|that|this)(?:'s|’s|\s{_BE})\s{{1,3}}{_SURELY}(?:option\s|choice\s|answer\s|letter\s)?){_LETTER}\s{{0,2}}[.!]?\s{{0,4}}\Z)",
+            0,
+        ),
+        (
+            rf"(?P<start>(?:\A\s{{0,8}}|(?<=[,;]\s)|(?<=[,;]\s\s))(?i:so|thus|hence|therefore|consequently)\b[,:]?\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,4}}\s{{0,2}}[.!]?\s{{0,4}}\Z)",
+            0,
+        ),
         # "This makes B the correct answer", "which leaves (C) as the only choice"
-        (rf"(?P<start>\b(?i:(?:which|this|that)\s(?:makes?|leaves?)|making|leaving)\s{{1,3}}(?i:option\s|choice\s|only\s)?{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,3}}?\s{{1,3}}(?i:as\s)?(?i:the|our)\s{{1,3}}{_KIND}{_NOUN}\b)", 0),
+        (
+            rf"(?P<start>\b(?i:(?:which|this|that)\s(?:makes?|leaves?)|making|leaving)\s{{1,3}}(?i:option\s|choice\s|only\s)?{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,3}}?\s{{1,3}}(?i:as\s)?(?i:the|our)\s{{1,3}}{_KIND}{_NOUN}\b)",
+            0,
+        ),
         # "9 * 2 = 18, which is the answer."
-        (rf"(?P<start>(?i:\b(?:and\s)?(?:which|that|this)(?:'s|’s|\sis)\s{{1,3}}(?:the|our|my)\s{{1,3}}{_KIND}answer)\s{{0,2}}[.!]?\s{{0,4}}\Z)", 0),
+        (
+            rf"(?P<start>(?i:\b(?:and\s)?(?:which|that|this)(?:'s|’s|\sis)\s{{1,3}}(?:the|our|my)\s{{1,3}}{_KIND}answer)\s{{0,2}}[.!]?\s{{0,4}}\Z)",
+            0,
+        ),
         # <answer>B</answer>
         (r"(?P<all>\A\s{0,8}</?(?i:final[_ ]?)?(?i:answer)\b)", 0),
         # a row of a table
@@ -143,7 +182,9 @@ def is_bare_value(text: str) -> bool:
     plain = plain[lead_stop(plain) :].strip(" .!,:;")
     if len(plain) > 60 or not plain or has_verb(plain):
         return False
-    return re.match(rf"{_VALUE}(?:[):.]?\s?(?:[^\W\d][\w'’-]{{0,20}}\s?){{0,4}})\Z", plain) is not None or _is_lone_formula(text)
+    return re.match(
+        rf"{_VALUE}(?:[):.]?\s?(?:[^\W\d][\w'’-]{{0,20}}\s?){{0,4}})\Z", plain
+    ) is not None or _is_lone_formula(text)
 
 
 def _is_lone_formula(text: str) -> bool:

@@ -39,11 +39,11 @@ _COMMON_VERBS = (
     r"|she's|[Ww]e're|they're"
 )
 _SURE_VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS})\b")
-_VERB = re.compile(
-    rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS}|\w{{2,20}}(?:ed|es|ts|ns|ls|ys|ks|ps|ds|rs|ms|ws|gs))\b"
-)
+_VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS}|\w{{2,20}}(?:ed|es|ts|ns|ls|ys|ks|ps|ds|rs|ms|ws|gs))\b")
 """A verb by its ending, too; plural nouns have the same endings."""
-_EQUATION = re.compile(r"[^\n=]{0,200}\d[^\n=]{0,60}(?:[-+*/×÷·−–]|\\(?:times|cdot|div|frac))[^\n=]{0,200}=[^\n]{0,40}\d")
+_EQUATION = re.compile(
+    r"[^\n=]{0,200}\d[^\n=]{0,60}(?:[-+*/×÷·−–]|\\(?:times|cdot|div|frac))[^\n=]{0,200}=[^\n]{0,40}\d"
+)
 _CLOSED = re.compile(r"(?P<mark>[.!?])[\"'”’»)\]}*_$]{0,6}\s*\Z")
 
 

@@ -26,7 +26,9 @@ _NO_ANNOUNCEMENT = re.compile(
 )
 """What follows "the answer is" in reasoning about the answer."""
 _VAGUE_VERB = re.compile(r"(?:would|should|will) be\s*:?\s*\Z", re.IGNORECASE)
-_VALUE_NEXT = re.compile(r"[\s*_$\"'“(\[]{0,6}(?:[A-Ja-j][)\].,]|[A-J](?=\s|\Z)|[-−]?[$€£]?\d|\\|(?i:yes|no|true|false)\b)")
+_VALUE_NEXT = re.compile(
+    r"[\s*_$\"'“(\[]{0,6}(?:[A-Ja-j][)\].,]|[A-J](?=\s|\Z)|[-−]?[$€£]?\d|\\|(?i:yes|no|true|false)\b)"
+)
 _OTHER_ANSWER = re.compile(
     r"(?:/|\b(?:next|first|second|third|fourth|fifth|previous|earlier|other|another|each|every|wrong|incorrect|one|his|her|their"
     r"|whose|intermediate|partial)\s{1,3})\Z",
@@ -94,7 +96,9 @@ def take_apart(text: str) -> Parts:
     if draft.announcements:
         _drop_dangling(draft, len(text))
     reasoning = without_headings("".join(piece for piece, _ in draft.kept).strip())
-    return Parts(_tidy(unbox(reasoning)), draft.announcements[-1] if draft.announcements else "", len(draft.announcements))
+    return Parts(
+        _tidy(unbox(reasoning)), draft.announcements[-1] if draft.announcements else "", len(draft.announcements)
+    )
 
 
 def split_completion(text: str) -> tuple[str, str]:

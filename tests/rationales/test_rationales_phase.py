@@ -102,7 +102,11 @@ def test_recorded(tmp_path: Path) -> None:
         tmp_path,
         {
             "id": "q1",
-            "completion": ["9 + 9 = 18. The answer is 18.", "9 + 9 = 18. The answer is 18.", "x. The answer is 1."],
+            "completion": [
+                "9 + 9 = 18. The answer is 18.",
+                "9 + 9 = 18. The answer is 18.",
+                "7 + 1 = 8. The answer is 1.",
+            ],
         },
         {"question": "how many  PENS?", "completion": "2 + 3 = 5. So the answer is 5.\n\nQ: More?"},
         {"question": "How many cats?", "completion": "2 + 2 = 4. The answer is 4."},

@@ -21,10 +21,12 @@ from kpodx.rationales.asking import estimate_cost, export_completions, extra_par
 from kpodx.rationales.cache import AnswerCache
 from kpodx.rationales.config import RationalesConfig
 from kpodx.rationales.phase import run
+from kpodx.rationales.recorded import REPLY_KEY
 from kpodx.rationales.requests import Completion, Request, Usage
 from kpodx.rationales.teachers import Outlet
 from kpodx.runtime import PhaseContext, Progress
 from kpodx.schema import Question, Split
+from kpodx.text.thoughts import separate_thoughts
 
 FINAL = "<|start|>assistant<|channel|>final<|message|>"
 
@@ -94,7 +96,7 @@ class ScriptedTeacher:
             text, thought = self.shape(total)
             if "Therefore, the answer" in request.messages[-1].content:
                 text, thought = self.second.format(answer=total.one + total.other), ""
-            outlet.deliver(Completion(request, text, Usage(9, 9), "2026-01-01", "here", 0.1, thought))
+            outlet.deliver(Completion(request, text, Usage(9, 9), "2026-01-01", "here", 0.1, thought=thought))
 
 
 @pytest.fixture
@@ -258,8 +260,9 @@ def test_the_second_question_holds_no_thought(second: str, distill: Any, tmp_pat
     with AnswerCache(tmp_path / "cache.sqlite") as cache:
         exported = list(export_completions(cache, None, None))
     assert len(exported) == len(SUMS)
-    assert all("think>" not in record["completion"] for record in exported)
-    assert sorted(record["thought"] for record in exported) == sorted(s.thought for s in SUMS)
+    assert sorted(record[REPLY_KEY] for record in exported) == sorted(
+        separate_thoughts(second.format(answer=s.question.answer)).explanation for s in SUMS
+    )
 
 
 def test_a_cut_reply_to_the_second_question_is_a_rejection(distill: Any) -> None:
