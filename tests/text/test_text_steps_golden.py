@@ -105,7 +105,7 @@ GOLDEN = {
         "She has a Ph.D. ‖She runs.",
         "He got an M.Sc. Physics degree. ‖Then",
         "An M.B.A. student met Lt. Col. Lee. ‖Then",
-        "It was by P. G. Wodehouse and V. I. Lee. ‖Then",
+        "It was by P. G. Wodehouse and V. L. Lee. ‖Then",
         "J. Smith and P. Jones ran. ‖Options A and B. ‖Tom goes.",
         "We take plan B. ‖Tom goes.",
         "We choose X. ‖Then we go.",
