@@ -60,9 +60,9 @@ OPENERS = _words(
 """Words that open a sentence far more often than they are a part of a name."""
 
 LABELED = _words(
-    "plan option options answer is choice type vitamin grade group class team point section part and or case box a"
-    " an the in of choose pick select variable row column line step figure angle side vertex city bus train house"
-    " player brand model size gate room store shop company machine bag jar bin tank letter equals"
+    "plan option options answer is choice type vitamin grade group class team point section part case box choose"
+    " pick select variable row column line step figure angle side vertex city bus train house player brand model"
+    " size gate room store shop company machine bag jar bin tank letter equals"
 )
 """Before these a single capital is a label ("option B. Then"), not an initial ("J. Smith")."""
 

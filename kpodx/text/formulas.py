@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _OPENING = re.compile(
-    r"\\\\|(?P<formula>\\\[)|(?P<dollars>\$\$)|\\begin\{(?P<name>[a-zA-Z]{1,20}\*?)\}"
+    r"\\[\\$]|(?P<formula>\\\[)|(?P<dollars>\$\$)|\\begin\{(?P<name>[a-zA-Z]{1,20}\*?)\}"
+    r"|(?P<inline>\$(?![\s$])[^$\n]{0,200}?\\[a-zA-Z][^$\n]{0,200}+(?<!\s)\$(?!\d))"
     r"|(?<!`)(?P<code>(?P<ticks>`{1,3}+)[^`\n]{1,200}+(?P=ticks)(?!`))"
     r"|(?<![`~])(?P<fence>(?P<mark>[`~])(?P=mark){2,}+)(?=(?P<info>[^`~\n]{0,60}+)\n)"
 )
@@ -40,7 +41,7 @@ class Span(NamedTuple):
     @property
     def is_block(self) -> bool:
         """Whether it is a display formula or a code block, not a bracket or code within a line."""
-        return self.opening not in "(（`"
+        return self.opening not in "(（`$"
 
 
 def whole_spans(text: str) -> list[Span]:
@@ -51,7 +52,8 @@ def whole_spans(text: str) -> list[Span]:
     ['\\[ x = 3. \\]', '(Or 4. Or 5.)']
     """
     # Every block begins with one of these: most texts are not searched.
-    may_hold_blocks = "$$" in text or "\\[" in text or "\\begin{" in text or "`" in text or "~~~" in text
+    has_formula = "\\" in text and ("$" in text or "\\[" in text or "\\begin{" in text)
+    may_hold_blocks = has_formula or "$$" in text or "`" in text or "~~~" in text
     blocks = list(_Blocks(text).spans()) if may_hold_blocks else []
     brackets = _brackets(text) if _may_hold_brackets(text) else []
     return _merged(blocks, brackets) if blocks and brackets else blocks or brackets
@@ -112,7 +114,8 @@ class _Blocks:
         while opening is not None:
             stop = self._stop(opening)
             if stop is not None:
-                yield Span(opening.start(), stop, "`" if opening["code"] else opening[0])
+                is_inline = opening["code"] or opening["inline"]
+                yield Span(opening.start(), stop, opening[0][0] if is_inline else opening[0])
             opening = _OPENING.search(self.text, opening.end() if stop is None else stop)
 
     def _stop(self, opening: re.Match[str]) -> int | None:
@@ -121,7 +124,7 @@ class _Blocks:
             return self._formula_stop(opening.end())
         if opening["dollars"]:
             return self._dollars_stop(opening.end())
-        if opening["code"]:
+        if opening["code"] or opening["inline"]:
             return opening.end()
         if opening["fence"]:
             return self._fence_stop(opening)

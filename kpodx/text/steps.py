@@ -17,8 +17,8 @@ from kpodx.text.formulas import Span, whole_spans
 
 # Every quantifier over text is possessive or bounded: no character is scanned more than a few times.
 _CONTENT = re.compile(r"[^\W_]")
-_CLOSING_CHARACTERS = "\"'”’»)]}*_」』）】》"
-_CLOSING = f"[{re.escape(_CLOSING_CHARACTERS)}]"
+_CLOSING_CHARACTERS = "\"'”’»)]}*_$」』）】》"
+_CLOSING = rf"(?:[{re.escape(_CLOSING_CHARACTERS)}]|\\\))"
 _END = re.compile(
     r"(?P<first>[.!?…\n。！？｡।])(?!(?<=[.])(?:[\da-z]|[A-Z][.A-Z\d]))"
     rf"(?:(?<=\n)|(?P<more>[.!?…。！？｡]*+)(?P<close>{_CLOSING}*+))(?P<space>\s*+)"
@@ -46,10 +46,11 @@ _CONTINUES_FORMULA = frozenset("=≈≠≤≥×÷·,;:.!?)，。；：")
 _MARKUP = re.compile(r"(?:\*{1,3}|_{1,3})(?=[^\s*_])")
 _CONTINUES_NAME = re.compile(r"[a-zA-Z\d]")
 _WORD = re.compile(r"[^\W\d_]+")
-_INITIAL = re.compile(r"[A-HJ-Z]\.\s")
+_INITIAL = re.compile(r"[A-Z]\.\s")
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,3}\.){1,5}[^\W\d_]{1,5}")
 _SPACED = re.compile(r"(?:i\. ?e|e\. ?g|[ap]\. ?m|z\. ?B|d\. ?h)\.")
-_FIGURE_BEFORE = re.compile(r"[\d½⅓⅔¼¾]\s{0,2}\Z")
+_FIGURE_BEFORE = re.compile(r"[\d½⅓⅔¼¾][\s-]?\Z")
+_ORDINALS = frozenset(("st", "nd", "rd", "th"))
 _BEFORE_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _HIRAGANA = re.compile("[\u3040-\u309f]")
 _QUOTED_ON = frozenset("，、,:：;；")
@@ -162,7 +163,7 @@ class _Splitter:
     def _resume(self, span: Span) -> int:
         """Where to look for the next candidate: behind `span`, or at the stop inside that closes it ("(It is 5.) Then")."""
         text, at = self.text, span.stop
-        while at > span.start and text[at - 1] in _CLOSING_CHARACTERS:
+        while at > span.start and (text[at - 1] in _CLOSING_CHARACTERS or text[at - 1] == "\\"):
             at -= 1
         stop = at
         while at > span.start and text[at - 1] in _SENTENCE_ENDS:
@@ -256,22 +257,34 @@ class _Splitter:
         """Whether the period at `place` closes an abbreviation or an initial, and the step goes on with `following`."""
         text = self.text
         words = text[max(self.start, place - LONGEST - 4) : place].rsplit(maxsplit=1)
-        word = words[-1].lstrip("([{\"'*_“‘-–—/~$") if words else ""
+        written = words[-1].lstrip("([{\"'*_“‘–—/~$") if words else ""
+        word = written.lstrip("0123456789.,-½¼¾")
         if not word or len(word) > LONGEST or not word[-1].isalpha():
             return False
+        has_figure = len(word) < len(written) or _FIGURE_BEFORE.search(
+            text, max(self.start, place - len(word) - 3), place - len(word)
+        )
+        if has_figure and word in _ORDINALS:
+            return False
         kind = KINDS.get(word.lower())
-        if kind is not None:
+        if kind is Abbreviation.MEASURE and not has_figure:
+            kind = None
+        if kind is not None and (len(word) > 1 or word.islower() or kind is Abbreviation.MEASURE):
             return self._goes_on(kind, word, place, stop, following)
         if len(word) > 1:
-            if following.islower() and _ROMAN_NUMBER.fullmatch(word):
-                return True
-            goes_on = not following.isupper() or (word[0].isupper() and not self._opens_sentence(stop))
-            return goes_on and _DOTTED.fullmatch(word) is not None
+            return self._dotted_goes_on(word, stop, following)
         if not following.isupper() or word.islower():
             return self._letter_goes_on(place)
         if _INITIAL.match(text, stop):
             return True
         return word != "I" and not self._opens_sentence(stop) and not self._is_label(place - 1)
+
+    def _dotted_goes_on(self, word: str, stop: int, following: str) -> bool:
+        """Whether the step goes on behind "B.Sc", "sq.ft", or a Roman number before a small letter."""
+        if following.islower() and _ROMAN_NUMBER.fullmatch(word):
+            return True
+        goes_on = not following.isupper() or (word[0].isupper() and not self._opens_sentence(stop))
+        return goes_on and _DOTTED.fullmatch(word) is not None
 
     def _goes_on(self, kind: Abbreviation, word: str, place: int, stop: int, following: str) -> bool:
         """Whether the step goes on behind an abbreviation of some kind."""
@@ -281,13 +294,12 @@ class _Splitter:
         if kind is Abbreviation.NAME:
             return not (is_capital and self._opens_sentence(stop))
         if kind is Abbreviation.NUMBERED:
-            if following in "IVX":
-                return _ROMAN_NUMBER.fullmatch(self._next_word(stop)) is not None
+            if is_capital:
+                name = self._next_word(stop)
+                return _ROMAN_NUMBER.fullmatch(name) is not None or (
+                    word[0] in "FESTCVA" and len(name) == 1 and name != "I"
+                )
             return following.isdigit() or (len(word) == 1 and self._letter_goes_on(place))
-        if kind is Abbreviation.MEASURE:
-            window = self.text[max(self.start, place - len(word) - 4) : place - len(word)]
-            if not _FIGURE_BEFORE.search(window):
-                return self._is_initial(word, place, stop, following)
         if kind is Abbreviation.DATE and not word[0].isupper():
             return False
         if not is_capital:
@@ -295,12 +307,6 @@ class _Splitter:
         if word.lower() in ("a.m", "p.m"):
             return self._next_word(stop) in AFTER_TIME
         return "." in word and word[0].isupper() and not self._opens_sentence(stop)
-
-    def _is_initial(self, word: str, place: int, stop: int, following: str) -> bool:
-        """Whether a single letter is the initial of a name, as in "J. Smith" and "J. K. Rowling"."""
-        if len(word) > 1 or not following.isupper() or not word.isupper():
-            return len(word) == 1 and self._letter_goes_on(place)
-        return not self._opens_sentence(stop) and not self._is_label(place - 1)
 
     def _letter_goes_on(self, place: int) -> bool:
         """Whether a letter without a capital after it is part of "i. e." or a label as in "two cases: a. x is even"."""
@@ -318,10 +324,13 @@ class _Splitter:
 
     def _is_label(self, letter: int) -> bool:
         """Whether the capital at `letter` names an option or a thing, by the word before it."""
-        before = self.text[max(self.start, letter - 16) : letter].split()
+        before = self.text[max(self.start, letter - 20) : letter].split()
         if not before:
             return False
         word = before[-1].lower().strip(",:(*\"'")
+        if word in ("and", "or"):
+            # "A, B, and C. Tom" against "J. Smith and P. Jones".
+            return len(before) > 1 and len(before[-2].strip(",(")) == 1
         return word in LABELED or (not word[-1:].isalpha() and not word.endswith("."))
 
 

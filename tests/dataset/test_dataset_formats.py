@@ -234,6 +234,48 @@ def test_columns_read_truth_values(value: object, answer: str) -> None:
         assert as_unusable(columns.parse_row(row(values), ColumnsConfig(), AnswerKind.NUMBER)).error is not None
 
 
+MATHEMATICS = {
+    "\\sqrt{51}": "\\sqrt{51}",
+    "$2k+2$": "2k+2",
+    "\\left(2, \\infty\\right)": "(2, \\infty)",
+    "90^\\circ": "90^\\circ",
+    "12 \\dfrac{3}{5}": "12 \\frac{3}{5}",
+    "√51": "\\sqrt{51}",
+}
+
+
+@pytest.mark.parametrize(("written", "answer"), MATHEMATICS.items())
+def test_columns_read_mathematics(written: str, answer: str) -> None:
+    values = {"question": "What is it?", "answer": written}
+    assert as_question(columns.parse_row(row(values), ColumnsConfig(), AnswerKind.MATH)).answer == answer
+
+
+@pytest.mark.parametrize(
+    "written", ["\\sqrt{51}", "2k+2", "2(2k+1)", "(2, \\infty)", "3\\pi", "1, 2", "x > 5", "1010_2"]
+)
+def test_mathematics_is_refused_as_a_number_with_the_kind_that_reads_it(written: str) -> None:
+    error = as_unusable(
+        columns.parse_row(row({"question": "?", "answer": written}), ColumnsConfig(), AnswerKind.NUMBER)
+    ).error
+    assert error is not None
+    assert f"got {written!r}" in error.message
+    assert 'answer_kind = "math"' in str(error.hint)
+
+
+def test_a_word_is_refused_as_a_number_without_that_hint() -> None:
+    error = as_unusable(
+        columns.parse_row(row({"question": "?", "answer": "red"}), ColumnsConfig(), AnswerKind.NUMBER)
+    ).error
+    assert error is not None
+    assert "math" not in str(error.hint)
+
+
+@pytest.mark.parametrize("written", ["", "{", "x" * 401])
+def test_what_is_no_formula_is_refused_as_mathematics(written: str) -> None:
+    values = {"question": "?", "answer": written}
+    assert as_unusable(columns.parse_row(row(values), ColumnsConfig(), AnswerKind.MATH)).reason == "unreadable_answer"
+
+
 @pytest.mark.parametrize(
     ("names", "values"),
     [

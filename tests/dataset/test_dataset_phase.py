@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from kpodx.config import build_config
 from kpodx.dataset import embedded
 from kpodx.dataset.config import DatasetConfig
 from kpodx.dataset.phase import DROPPED, build_questions, run
-from kpodx.errors import DataError
+from kpodx.errors import DataError, MissingDependencyError
 from kpodx.runtime import PhaseContext, SilentProgress
 from kpodx.schema import AnswerKind, Question, Split
 
@@ -46,6 +47,20 @@ def counts(questions: list[Question]) -> list[int]:
 
 def build(**values: Any) -> tuple[list[Question], dict[str, int]]:
     return build_questions(build_config(DatasetConfig, values))
+
+
+def test_mathematics_needs_its_package_before_anything_is_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "format": "columns",
+        "answer_kind": "math",
+        "files": {"train": write_gsm8k(tmp_path / "m.jsonl", ("Factor 2k + 2.", "$2(k+1)$"))},
+    }
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert [question.answer for question in build(**values)[0]] == ["2(k+1)"]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="math-verify"):
+        build(**values)
+    assert len(build(**{**values, "answer_kind": "text"})[0]) == 1
 
 
 def test_files_become_questions_and_a_summary(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_samples_without_temperature_make_no_sense() -> None:
         (AnswerKind.NUMBER, "Therefore, the answer (arabic numerals) is"),
         (AnswerKind.CHOICE, "Therefore, among the answer choices, the answer is"),
         (AnswerKind.YES_NO, "Therefore, the answer (Yes or No) is"),
+        (AnswerKind.MATH, "Therefore, the answer (in LaTeX) is"),
     ],
 )
 def test_the_second_question_is_kojimas(kind: AnswerKind, cue: str) -> None:

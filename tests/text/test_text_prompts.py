@@ -30,6 +30,13 @@ def test_the_prompt_of_a_choice_question() -> None:
         ("B", AnswerKind.CHOICE),
         ("yes", AnswerKind.YES_NO),
         ("no", AnswerKind.YES_NO),
+        ("2k+2", AnswerKind.MATH),
+        ("(2, \\infty)", AnswerKind.MATH),
+        ("12 \\frac{3}{5}", AnswerKind.MATH),
+        ("x=2, x=3", AnswerKind.MATH),
+        ("\\text{no solution}", AnswerKind.MATH),
+        ("\\begin{pmatrix}1 \\\\ 2\\end{pmatrix}", AnswerKind.MATH),
+        ("1.5k", AnswerKind.MATH),
     ],
 )
 def test_the_answer_sentence_can_be_read_back(answer: str, kind: AnswerKind) -> None:
