@@ -128,7 +128,7 @@ THOUGHT_KEYS = ("thought", "reasoning_content", "reasoning")
 
 
 def thoughts_of(record: Mapping[str, Any], completion_key: str) -> list[str]:
-    """Return the thoughts of a record's completions, in order; what is no text counts as none."""
+    """Return the thoughts of a record's completions, in order; anything but a text counts as none."""
     values = [record.get(key) for key in THOUGHT_KEYS if key != completion_key]
     value = next((value for value in values if value), "")
     items = value if isinstance(value, list) else [value]
