@@ -1,4 +1,4 @@
-"""The rationales phase, step splitting, `show` and the report on long thoughts: seconds and MiB by tokens per rationale.
+"""The rationales phase, step splitting, `show` and the report on long thoughts: processor time and MiB by tokens per rationale.
 
     python benchmarks/long_rationales.py --sizes 1000 2000 4000 8000
 
@@ -149,15 +149,19 @@ def write_run(folder: Path) -> None:
 
 def show(folder: Path) -> None:
     """What `kpodx show` prints of every question."""
+    import io
+
+    from rich.console import Console
+
     from kpodx.cli.show import paint
     from kpodx.reporting.questions import describe_question
     from kpodx.runs import load_run
 
-    run = load_run(folder)
+    run, console = load_run(folder), Console(file=io.StringIO(), force_terminal=True, width=100)
     for number in range(QUESTIONS):
         document = describe_question(run, f"q{number}", None)
         for rationale in document["rationales"]:
-            str(paint(rationale["tokens"], document["threshold"], "truecolor"))
+            console.print(paint(rationale["tokens"], document["threshold"], "truecolor"))
 
 
 def page(folder: Path) -> None:
@@ -173,16 +177,16 @@ STAGES: dict[str, Callable[[Path], None]] = {"rationales": run_phase, "steps": s
 
 
 def measure(stage: str, folder: Path) -> dict[str, float]:
-    """Run one stage here: seconds and the rise of this process's peak memory in MiB, imports left out."""
+    """Run one stage here: seconds of processor time and the rise of this process's peak memory in MiB, imports left out."""
     import kpodx.cli.show
     import kpodx.modeling.loading
     import kpodx.rationales.phase
     import kpodx.reporting.page  # noqa: F401
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.perf_counter()
+    begun = time.process_time()
     STAGES[stage](folder)
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": seconds, "mib": (after - before) / 1024}
 
@@ -226,7 +230,9 @@ def main() -> int:
             for stage in ("steps", "show", "report"):
                 found[stage].append(run_child(stage, folder))
 
-    print(f"{QUESTIONS * SAMPLES} completions; seconds, and MiB above the start, by tokens per rationale")
+    print(
+        f"{QUESTIONS * SAMPLES} completions; seconds of processor time, and MiB above the start, by tokens per rationale"
+    )
     print(f"{'stage':12}" + "".join(f"{size:>18,}" for size in arguments.sizes))
     for stage, rows in found.items():
         print(f"{stage:12}" + "".join(f"{row['seconds']:>9.2f} s {row['mib']:>4.0f} MiB" for row in rows))

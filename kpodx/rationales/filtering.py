@@ -322,7 +322,7 @@ def _read(candidate: Candidate) -> Reading | None:
 def with_thought(reading: Reading, candidate: Candidate) -> Reading:
     """Return the reading with the candidate's thought before its reasoning, or in place of it.
 
-    The thought is no completion: a line in it that looks like a new question is its own, so nothing is cut there.
+    A thought is not cut: a line in it that looks like a new question is the model's own.
     """
     if not candidate.thought:
         return reading

@@ -57,7 +57,7 @@ class TokenPieces:
 
 
 def token_text(vocabulary: Any, token: int) -> str:
-    """Return a token as the file spells it; "" if there is no such token."""
+    """Return a token as the file spells it; "" if the id is negative."""
     import llama_cpp
 
     return bytes(llama_cpp.llama_vocab_get_text(vocabulary, token)).decode("utf-8", "replace") if token >= 0 else ""

@@ -82,6 +82,6 @@ def count_thoughts(candidates: Iterable[Candidate]) -> ThoughtCounts:
 
 
 def describe_thoughts(candidates: Iterable[Candidate], choice: ThoughtChoice) -> dict[str, object]:
-    """Return what the report says of thoughts: nothing if there were none."""
+    """Return the report's part about thoughts: empty if no completion had one."""
     counts = count_thoughts(candidates)
     return {"thoughts": {"choice": choice, **asdict(counts)}} if counts.completions else {}

@@ -120,7 +120,7 @@ def _template_of(tokenizer: Any, name: str) -> str:
 
 
 def silent_tokens(tokenizer: Any) -> frozenset[int]:
-    """Return the ids of special tokens that are no part of a text: all but the marks of thoughts.
+    """Return the ids of special tokens that do not belong in a text: all but the marks of thoughts.
 
     gpt-oss, Magistral and Command A mark their thoughts with special tokens; without these nobody could separate them.
     """

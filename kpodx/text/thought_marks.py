@@ -38,7 +38,7 @@ _PAIRS = {
     "inner": (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
     "channel": (r"<\|channel>(?:thought|thinking|analysis)?", r"<channel\|>"),
 }
-"""Marks that are no tags: what opens a thought and what closes it, by family."""
+"""Marks other than tags: what opens a thought and what closes it, by family."""
 _WRAPPERS = r"<\|(?:START_RESPONSE|END_RESPONSE|START_TEXT|END_TEXT|begin_of_solution|end_of_solution|begin_of_box|end_of_box)\|>"
 
 HARMONY_PIECES = frozenset(
@@ -95,7 +95,7 @@ class Mark:
 
 
 def find_marks(text: str) -> list[Mark]:
-    """Return every mark of `text` in order; one in quotes is a mention and no mark.
+    """Return every mark of `text` in order; a mark in quotes is only a mention.
 
     >>> [(mark.kind.value, mark.start, mark.stop) for mark in find_marks("<think>So.</think> 5")]
     [('open', 0, 7), ('close', 10, 18)]

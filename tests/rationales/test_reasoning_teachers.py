@@ -393,11 +393,11 @@ def test_an_empty_table_for_the_template_changes_neither_fingerprint_nor_key(tmp
     plain = build_config(RationalesConfig, settings())
     assert "chat_template_kwargs" not in plain.deciding_settings()["transformers"]
     assert extra_parameters(plain) == {}
-    told = settings(chat_template_kwargs={"enable_thinking": False})
-    config = build_config(RationalesConfig, told)
+    given = settings(chat_template_kwargs={"enable_thinking": False})
+    config = build_config(RationalesConfig, given)
     assert extra_parameters(config) == {"chat_template_kwargs": {"enable_thinking": False}}
     student = {"model": "hub/one"}
-    assert digest(tmp_path, student, **told) != digest(tmp_path, student, **settings())
+    assert digest(tmp_path, student, **given) != digest(tmp_path, student, **settings())
 
 
 @pytest.mark.parametrize(
