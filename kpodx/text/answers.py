@@ -34,6 +34,12 @@ _WINDOW = 600  # Characters behind an announcement that are read.
 _MAX_MARKERS = 16
 _LONGEST_ANSWER = 6  # Words; a longer sentence behind "Answer:" begins a solution if more sentences follow.
 _MIN_ENGLISH_WORDS = 2
+_LONGEST_REPLY = 3  # Words of an answer alone.
+_VALUE_FIRST = re.compile(r"[^\w\s]{0,6}\s{0,3}(?:[-−]?\d|[A-Z]\b|(?i:yes|no|true|false)\b)")
+# Without a period behind it, since "1." is the number of a step.
+_VALUE_ALONE = re.compile(
+    r"[*_\s]{0,4}(?:(?i:yes|no|true|false)|[-−]?[$€£]?\d[\d,]{0,20}(?:\.\d{1,10})?%?(?: [^\W\d]{1,20})?)[*_\s]{0,4}"
+)
 _NEGATED = re.compile(r"\s{0,3}not\b", re.IGNORECASE)
 _PLAIN_INTEGER = re.compile(r"\s{0,3}\$?(0|-?[1-9][0-9]{0,14})\.?\s{0,3}")
 """An integer alone, as most answers are: it needs no further reading."""
@@ -99,16 +105,22 @@ def read_answer(text: str, kind: AnswerKind, choices: Sequence[str] = (), questi
 
 
 def read_reply(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> AnswerReading:
-    """Return the answer of a reply to "Therefore, the answer is": a completion of its own, or the answer alone.
+    """Return the answer of a reply to "Therefore, the answer is": the answer alone, or a completion of its own.
 
     >>> read_reply(" (c) sea.", AnswerKind.CHOICE, ["pond", "lake", "sea"])
     AnswerReading(answer='C', source='announced')
     """
     cleaned = remove_calculator_marks(clean_completion(text)).translate(FULL_WIDTH)
     unit = find_asked_unit(question) if question else None
-    if find_answer_markers(cleaned):
+    if find_answer_markers(cleaned) or _is_reasoning(cleaned):
         return _read_text(cleaned, kind, choices, unit)
     return _as_announced(_read(cleaned[:_WINDOW], kind, choices, unit)[1])
+
+
+def _is_reasoning(reply: str) -> bool:
+    """Return whether a reply has several sentences, and the first is longer than an answer and does not begin with one."""
+    sentences = [sentence for sentence in split_sentences(reply) if any(map(str.isalnum, sentence))]
+    return len(sentences) > 1 and count_words(sentences[0]) > _LONGEST_REPLY and not _VALUE_FIRST.match(sentences[0])
 
 
 def _as_announced(answer: str | None) -> AnswerReading:
@@ -267,6 +279,9 @@ def _yes_or_no(match: re.Match[str]) -> str:
 
 def _unannounced(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
     """Return the answer of a text without any announcement; a guess only if the text is English."""
+    first = _first_line_answer(text, kind, choices)
+    if first is not None:
+        return AnswerReading(first, "stated")
     sentences = split_sentences(text)
     last = next((sentence for sentence in reversed(sentences) if any(map(str.isalnum, sentence))), "")
     is_understood = _is_concluded(last) or _is_alone(text, choices)
@@ -286,6 +301,16 @@ def _unannounced(text: str, kind: AnswerKind, choices: Sequence[str], unit: Aske
     if answer is None or not ((is_clear and is_understood) or _is_english(text)):
         return UNREAD
     return AnswerReading(answer, "stated" if is_clear else "guessed")
+
+
+def _first_line_answer(text: str, kind: AnswerKind, choices: Sequence[str]) -> str | None:
+    """Return the answer that stands alone on the first of several lines, before its explanation."""
+    line, _, rest = text.partition("\n")
+    if not rest.strip():
+        return None
+    if kind is AnswerKind.CHOICE:
+        return read_choice(line, choices) if is_option_alone(line, choices) else None
+    return _read(line, kind, choices, None)[1] if _VALUE_ALONE.fullmatch(line) else None
 
 
 def _is_concluded(last: str) -> bool:

@@ -107,4 +107,6 @@ def _stems_after(plain: str, quantity: Quantity) -> list[str]:
 def make_one_measure(plain: str, quantities: Iterable[Quantity]) -> bool:
     """Return whether the units belong together, as those of "4 hours and 30 minutes" do: then no single number is given."""
     units = [_stems_after(plain, quantity)[:1] for quantity in quantities]
+    if len({tuple(unit) for unit in units}) < len(units):
+        return False
     return any(all(not family.isdisjoint(unit) for unit in units) for family in load_cues().unit_words.measures)

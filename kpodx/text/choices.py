@@ -18,7 +18,7 @@ _NAMED = re.compile(r"\b(?:option|choice|answer|letter)[ ]{0,3}[(\[*]{0,3}([A-Za
 _NAMED_CAPITAL = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)[ ]{1,3}([A-Z])\b(?!['’])")
 _LEADING = re.compile(
     r"(?:(?:the|option|choice|answer|letter)[ ]{1,3}){0,3}(?:[(\[{][ ]?(?P<bracketed>[A-Za-z])[ ]?[)\]}]"
-    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[,.:;)]?["
+    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&<>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[,.:;)]?["
     + CJK
     + "]))"
 )
@@ -87,6 +87,9 @@ def read_choice(answer: str, choices: Sequence[str]) -> str | None:
     leading = _leading_letter(answer, choices)
     if leading is not None:
         letter, stop = leading
+        if _DISMISSED.match(answer, stop):
+            remaining = {match[1].upper() for match in _letters(answer, choices)}
+            return remaining.pop() if len(remaining) == 1 else None
         return None if _has_others(answer[stop:], letter) else _known(letter, choices)
     inner = _inner_letter(answer, choices)
     if inner is not None:

@@ -189,6 +189,7 @@ def test_an_announcement_that_gives_no_number_leaves_none(text: str) -> None:
         "(A) fits. Therefore, among A through E, the answer is",
         "(A) fits. The answer is (",
         "(A) fits. The answer is (f).",
+        "The correct answer is not listed. Maybe (A).",
         "(A) passt. Die Antwort ist nicht eindeutig.",
         "(A) passt. Antwort: A oder B",
         "La respuesta es A o B.",
@@ -228,6 +229,11 @@ def test_an_announcement_that_chooses_nothing_leaves_none(text: str) -> None:
         (PLACES, "Answer (A-E): B", "B"),
         (PLACES, "It holds water.\nAnswer B", "B"),
         (PLACES, "ANS: B", "B"),
+        (PLACES, "Answer B: body of water.", "B"),
+        (PLACES, "It holds water. Correct: B", "B"),
+        (PLACES, '{"answer": "B"}', "B"),
+        (PLACES, "<answer>B</answer>", "B"),
+        (PLACES, "The answer: (A) is wrong, (B) is right.", "B"),
         (PLACES, "It holds water. Choice B.", "B"),
         (PLACES, "Correct answer - B", "B"),
         (PLACES, "Therefore, among A through E, the answer is B.", "B"),
@@ -272,6 +278,7 @@ def test_choices(choices: tuple[str, ...], text: str, letter: str) -> None:
         ("The answer is 7:30 p.m.", None),
         ("The answer is 7:00 p.m.", "7"),
         ("The answer is 3 hours.", "3"),
+        ("The answer is 2.5 hours (2 hours and 30 minutes).", "2.5"),
         ("The answer is from 5 to 6 hours.", None),
         ("The answer is 86 glasses and 42 plates.", None),
         ("The answer is 27 selfies and 18 portraits.", None),
@@ -332,6 +339,12 @@ def test_the_unit_that_the_question_asks_for(text: str, question: str, answer: s
         ("3 + 4 = 7.", NUMBER, AnswerReading("7", "stated")),
         ("B. body of water", CHOICE, AnswerReading("B", "stated")),
         ("18", NUMBER, AnswerReading("18", "stated")),
+        ("18\n\nExplanation: She sells 9 eggs at $2.", NUMBER, AnswerReading("18", "stated")),
+        ("**$18**\nShe sells 9 eggs at $2.", NUMBER, AnswerReading("18", "stated")),
+        ("1.\nShe sells them. That makes 18 dollars.", NUMBER, AnswerReading("18", "stated")),
+        ("B\n\nReason: (A) is dry.", CHOICE, AnswerReading("B", "stated")),
+        ("(B) body of water\nThe zoo, (A), is dry.", CHOICE, AnswerReading("B", "stated")),
+        ("No\nIt is true that it floats.", YES_NO, AnswerReading("no", "stated")),
         ("Daher hat sie 18 Eier.", NUMBER, AnswerReading("18", "stated")),
         ("Por lo tanto, tiene 18 huevos.", NUMBER, AnswerReading("18", "stated")),
         ("她有20个。所以她还有18个鸡蛋。", NUMBER, AnswerReading("18", "stated")),
@@ -378,6 +391,20 @@ def test_texts_without_an_announcement(text: str, kind: AnswerKind, reading: Ans
 def test_replies_to_the_second_question(reply: str, kind: AnswerKind, answer: str | None) -> None:
     expected = NOTHING if answer is None else AnswerReading(answer, "announced")
     assert read_reply(reply, kind, PLACES if kind is CHOICE else ()) == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "reading"),
+    [
+        ("She sells 9 eggs at $2. So she makes 18.", AnswerReading("18", "stated")),
+        ("She sells 9 eggs at $2. The answer is 18.", AnswerReading("18", "announced")),
+        ("18. She sells 9 eggs at $2.", AnswerReading("18", "announced")),
+        ("$18 per day, as computed above. She sells 9 eggs.", AnswerReading("18", "announced")),
+        ("There are 3 or 5 of them. It depends.", NOTHING),
+    ],
+)
+def test_a_reply_may_reason_again(reply: str, reading: AnswerReading) -> None:
+    assert read_reply(reply, NUMBER) == reading
 
 
 @pytest.mark.parametrize(
