@@ -422,6 +422,14 @@ def test_a_reply_may_reason_again(reply: str, reading: AnswerReading) -> None:
         ("The answer is unknown, though some say yes.", None),
         ("It floats (yes or no)?", None),
         ("The answer is not true.", "no"),
+        ("The answer is not false.", "yes"),
+        ("Die Antwort (ja oder nein) lautet ja.", "yes"),
+        ("Die Antwort lautet (ja oder nein): nein", "no"),
+        ("Antwort: ja oder nein", None),
+        ("La respuesta (sí o no) es no.", "no"),
+        ("Respuesta: sí o no", None),
+        ("答案（是或否）是：否", "no"),
+        ("答案：是或否", None),
     ],
 )
 def test_yes_or_no(text: str, answer: str | None) -> None:
