@@ -280,7 +280,7 @@ def _conclude(
     """Return what a text ends up with, whether it leaves no doubt, and whether that is so in a language without cues, too."""
     if kind is AnswerKind.NUMBER:
         number = concluding_number(sentences, unit)
-        return _canonical_number(number.value), number.is_clear, number.is_sum or _CJK.search(text) is not None
+        return _canonical_number(number.value), number.is_clear, number.is_plain or _CJK.search(text) is not None
     if kind is AnswerKind.CHOICE:
         choice = concluding_choice(text, sentences, choices)
         return choice.letter, choice.is_clear, False

@@ -47,7 +47,9 @@ _DISMISSED = re.compile(
     r"|(?:is|are|was|were|does|do)n['’]?t|cannot|can['’]t)",
     re.IGNORECASE,
 )
+_NOT_BEFORE = re.compile(r"(?:\b(?:not|nor|neither|never)|n['’]t)\s{1,2}\Z", re.IGNORECASE)
 _CONTEXT = 60
+_SIDE_CLAUSE = re.compile(r"[,;]?\s(?:since|because|as|whereas|while|rather than|instead of|not)\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ def concluding_choice(text: str, sentences: Sequence[str], choices: Sequence[str
         choices: the texts of the options A, B, …
     """
     last = next((sentence for sentence in reversed(sentences) if any(map(str.isalnum, sentence))), "")
-    named = {match[1].upper() for match in _letters(last, choices)}
+    main_clause = _SIDE_CLAUSE.split(last, maxsplit=1)[0]
+    named = {match[1].upper() for match in _letters(main_clause, choices)}
     if len(named) == 1:
         return ChoiceReading(named.pop(), is_clear=True)
     opening = load_cues().conclusion.match(last)
@@ -216,12 +219,14 @@ def last_choice(text: str, choices: Sequence[str]) -> str | None:
 
 
 def _letters(text: str, choices: Sequence[str]) -> list[re.Match[str]]:
-    """Return where `text` names options by their letters, except to dismiss them ("(A) is wrong")."""
+    """Return where `text` names options by their letters, except to dismiss them ("(A) is wrong", "not (A)")."""
     letters = [match for pattern in (_BRACKETED, _NAMED_CAPITAL, _SAID) for match in pattern.finditer(text)]
     return [
         match
         for match in letters
-        if _known(match[1].upper(), choices) and not _DISMISSED.match(text, match.end(), match.end() + _CONTEXT)
+        if _known(match[1].upper(), choices)
+        and not _DISMISSED.match(text, match.end(), match.end() + _CONTEXT)
+        and not _NOT_BEFORE.search(text, max(0, match.start() - _CONTEXT), match.start())
     ]
 
 
