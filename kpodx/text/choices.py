@@ -195,7 +195,8 @@ def concluding_choice(text: str, sentences: Sequence[str], choices: Sequence[str
     if len(named) == 1:
         return ChoiceReading(named.pop(), is_clear=True)
     opening = load_cues().conclusion.match(last)
-    whole = read_choice(last[opening.end() :] if opening else last, choices) if not named else None
+    rest = last[opening.end() :] if opening else last
+    whole = None if named or _BRACKETED.search(last) else read_choice(rest, choices)
     if whole is not None and (opening or is_option_alone(text, choices)):
         return ChoiceReading(whole, is_clear=True)
     mentions = (last_choice(sentence, choices) for sentence in reversed(sentences))
