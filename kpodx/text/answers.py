@@ -139,7 +139,7 @@ def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedU
 
 
 def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
-    """The canonical form of a reference answer, or None where it is no answer of this kind.
+    """Return the canonical form of a reference answer, or None if it is not an answer of this kind.
 
     A plain decimal, or "p/q" where the decimals never end; the upper-case letter; "yes" or "no"; text without quotes
     and closing punctuation.
@@ -153,7 +153,7 @@ def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) ->
 
 
 def answers_equal(predicted: str | None, reference: str, kind: AnswerKind) -> bool:
-    """Whether an extracted answer is the reference; None never is.
+    """Return whether an extracted answer is the reference; None never is.
 
     Numbers are compared exactly, except that a repeating fraction or a decimal of `LONG_DECIMALS` places or more may
     differ by `RELATIVE_TOLERANCE` ("0.3333" is 1/3, "0.33" is not). Texts are compared without regard to case.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 from collections.abc import Sequence
@@ -156,11 +157,12 @@ def concluding_number(sentences: Sequence[str], unit: AskedUnit | None = None) -
 def _outside_brackets(plain: str, quantities: Sequence[Quantity]) -> Sequence[Quantity]:
     """Return the numbers outside of brackets, which explain others ("$18 ($2 per egg)"); all if there are no others."""
     brackets = [match.span() for match in _BRACKET.finditer(plain)]
-    outside = [
-        quantity
-        for quantity in quantities
-        if not any(start <= quantity.start and quantity.stop <= stop for start, stop in brackets)
-    ]
+    starts = [start for start, _ in brackets]
+    outside = []
+    for quantity in quantities:
+        before = bisect.bisect_right(starts, quantity.start)
+        if before == 0 or quantity.stop > brackets[before - 1][1]:
+            outside.append(quantity)
     return outside or quantities
 
 

@@ -169,7 +169,7 @@ HOSTILE_UNITS = """\
 1 1, 1,11, 1␣000␣ 1+ ( ((1 - $ the␣answer␣is␣ answer␣is␣5.␣ \\boxed{ # * a one␣ twenty- and␣ ⏎ ⏎Q␣ .␣ ... 1. 1:1: 1-1
 答 答案是 选B。 选项 。 １ 的答案 antwort␣ antwort:␣ die␣ la␣respuesta␣ resp: answer(␣ answer,␣a answer␣the␣we␣ among␣ answer␣-␣ so␣also␣
 most␣likely␣ A,␣ (A)␣or␣ A␣or␣ or␣(A)␣ not␣ unknown␣ $$ \\[ where␣ 5␣hours␣ how␣many␣ in␣hours␣ number␣of␣ option␣A␣is␣ 1␣is␣the␣
-yes␣or␣no␣ (yes␣or␣no)␣ 是或否 "answer": correct:␣A␣
+yes␣or␣no␣ (yes␣or␣no)␣ 是或否 "answer": correct:␣A␣ (one)␣
 so␣the␣ ␣ 1/2␣ \\frac{1}{ { yes␣ (a)␣ option␣ sea␣ << 1e 3␣apples␣+␣ =1 5%␣of␣ !? " Q: Mr.␣
 """
 
