@@ -128,7 +128,9 @@ def needs_answer(text: str, extraction: str) -> bool:
     (False, True)
     """
     if extraction == "when-missing":
-        return not find_answer_markers(clean_completion(text))
+        cleaned = clean_completion(text)
+        markers = find_answer_markers(cleaned)
+        return not markers or not any(map(str.isalnum, cleaned[markers[-1].stop :]))
     return extraction == "always"
 
 

@@ -24,6 +24,7 @@ from kpodx.text.number_answers import concluding_number, count_words, number_aft
 from kpodx.text.numbers import format_number
 from kpodx.text.sentences import split_sentences
 from kpodx.text.symbolic import is_symbolic, states_formula
+from kpodx.text.yes_no import concluding_yes_or_no, read_yes_or_no
 
 AnswerSource = Literal["announced", "stated", "guessed"]
 
@@ -36,19 +37,18 @@ _WINDOW = 600  # Characters behind an announcement that are read.
 _MAX_MARKERS = 16
 _LONGEST_ANSWER = 6  # Words; a longer sentence behind "Answer:" begins a solution if more sentences follow.
 _MIN_ENGLISH_WORDS = 2
+_LONGEST_REPLY = 3  # Words of an answer alone.
+_VALUE_FIRST = re.compile(r"[^\w\s]{0,6}\s{0,3}(?:[-−]?\d|[A-Z]\b|(?i:yes|no|true|false)\b)")
+# Without a period behind it, since "1." is the number of a step.
+_VALUE_ALONE = re.compile(
+    r"[*_\s]{0,4}(?:(?i:yes|no|true|false)|[-−]?[$€£]?\d[\d,]{0,20}(?:\.\d{1,10})?%?(?: [^\W\d]{1,20})?)[*_\s]{0,4}"
+)
 _NEGATED = re.compile(r"\s{0,3}not\b", re.IGNORECASE)
 _PLAIN_INTEGER = re.compile(r"\s{0,3}\$?(0|-?[1-9][0-9]{0,14})\.?\s{0,3}")
 """An integer alone, as most answers are: it needs no further reading."""
-# "(yes or no)" repeats the question; "yes or no" elsewhere leaves both open.
-_ASKED_YES_NO = re.compile(
-    r"[(\[（] ?(?:yes|true) ?(?:or|/|,) ?(?:no|false) ?[)\]）]|\b(?:yes|true) (?:or|/) (?:no|false)(?=\?| ?:| is\b)",
-    re.IGNORECASE,
-)
-_YES_AND_NO = re.compile(r"\b(?:yes|true)\W{0,3}(?:or|and|/) ?\W{0,3}(?:no|false)\b", re.IGNORECASE)
 _CJK = re.compile(f"[{CJK}]")
 _GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3}){1,6}(?![\d.])")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(0(?=,)|\d{1,18}(?=,(?!\d{3}(?!\d)))),(\d{1,18})(?![\d.,]\d)")
-_PAUSES = frozenset(".,!;:)\"'*\n。，")
 
 
 @dataclass(frozen=True)
@@ -101,16 +101,22 @@ def read_answer(text: str, kind: AnswerKind, choices: Sequence[str] = (), questi
 
 
 def read_reply(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> AnswerReading:
-    """Return the answer of a reply to "Therefore, the answer is": a completion of its own, or the answer alone.
+    """Return the answer of a reply to "Therefore, the answer is": the answer alone, or a completion of its own.
 
     >>> read_reply(" (c) sea.", AnswerKind.CHOICE, ["pond", "lake", "sea"])
     AnswerReading(answer='C', source='announced')
     """
     cleaned = remove_calculator_marks(clean_completion(text)).translate(FULL_WIDTH)
     unit = find_asked_unit(question) if question else None
-    if find_answer_markers(cleaned):
+    if find_answer_markers(cleaned) or _is_reasoning(cleaned):
         return _read_text(cleaned, kind, choices, unit)
     return _as_announced(_read(cleaned[:_WINDOW], kind, choices, unit)[1])
+
+
+def _is_reasoning(reply: str) -> bool:
+    """Return whether a reply has several sentences, and the first is longer than an answer and does not begin with one."""
+    sentences = [sentence for sentence in split_sentences(reply) if any(map(str.isalnum, sentence))]
+    return len(sentences) > 1 and count_words(sentences[0]) > _LONGEST_REPLY and not _VALUE_FIRST.match(sentences[0])
 
 
 def _as_announced(answer: str | None) -> AnswerReading:
@@ -125,6 +131,8 @@ def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedU
         if is_negated and not load_cues().refusal.match(segment.lstrip()):
             continue
         found, answer = _read(segment, kind, choices, unit)
+        if kind is AnswerKind.TEXT and answer is not None and load_cues().refusal.match(answer):
+            return UNREAD
         if found or not re.search(r"\w", segment):
             return _as_announced(answer)
         # The sentence may describe the answer that an earlier one gives; a remark about it announces nothing.
@@ -133,7 +141,7 @@ def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedU
 
 
 def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
-    """The canonical form of a reference answer, or None where it is no answer of this kind.
+    """Return the canonical form of a reference answer, or None if it is not an answer of this kind.
 
     A plain decimal, or "p/q" where the decimals never end; the upper-case letter; "yes" or "no"; text without quotes
     and closing punctuation; a formula in LaTeX. Mathematics that is not one number ("2k+2") is no number.
@@ -151,7 +159,7 @@ def canonical_answer(raw: str, kind: AnswerKind, choices: Sequence[str] = ()) ->
 
 
 def answers_equal(predicted: str | None, reference: str, kind: AnswerKind) -> bool:
-    """Whether an extracted answer is the reference; None never is.
+    """Return whether an extracted answer is the reference; None never is.
 
     Numbers are compared exactly, except that a repeating fraction or a decimal of `LONG_DECIMALS` places or more may
     differ by `RELATIVE_TOLERANCE` ("0.3333" is 1/3, "0.33" is not). Texts are compared without regard to case,
@@ -245,9 +253,9 @@ def _read(segment: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUni
         chosen = read_choice(sentence, choices)
         return chosen is not None or names_choice(sentence, choices), chosen
     if kind is AnswerKind.YES_NO:
-        return _read_yes_or_no(sentence)
+        return read_yes_or_no(sentence)
     answer = " ".join(sentence.split()).strip(" \"'“”„«»‘’*_`.!,;:。，；：！")
-    return bool(answer), None if load_cues().refusal.match(answer) else answer or None
+    return bool(answer), answer or None
 
 
 def _is_refusal(sentence: str, choices: Sequence[str]) -> bool:
@@ -266,63 +274,51 @@ def _canonical_number(value: Fraction | None) -> str | None:
     return None if value is None else format_number(value)
 
 
-def _read_yes_or_no(sentence: str) -> tuple[bool, str | None]:
-    """Return whether a sentence behind an announcement says yes or no at all, and which of them."""
-    sentence = _ASKED_YES_NO.sub(" ", sentence)
-    found = load_cues().yes_or_no.search(sentence)
-    if found is None or _YES_AND_NO.search(sentence):
-        return found is not None, None
-    refusal = load_cues().refusal.search(sentence)
-    if refusal and refusal.start() < found.start():
-        return True, None
-    return True, _yes_or_no(found)
-
-
-def _yes_or_no(match: re.Match[str]) -> str:
-    return "yes" if (match["yes"] is not None) != (match["negated"] is not None) else "no"
-
-
 def _unannounced(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
     """Return the answer of a text without any announcement; a guess only if the text is English."""
+    first = _first_line_answer(text, kind, choices)
+    if first is not None:
+        return AnswerReading(first, "stated")
     sentences = split_sentences(text)
     last = next((sentence for sentence in reversed(sentences) if any(map(str.isalnum, sentence))), "")
-    is_understood = _is_concluded(last) or _is_alone(text, choices)
-    if kind is AnswerKind.NUMBER:
-        number = concluding_number(sentences, unit)
-        answer, is_clear = _canonical_number(number.value), number.is_clear
-        is_understood |= number.is_sum or _CJK.search(text) is not None
-    elif kind is AnswerKind.CHOICE:
-        choice = concluding_choice(text, sentences, choices)
-        answer, is_clear = choice.letter, choice.is_clear
-    elif kind is AnswerKind.YES_NO:
-        answer, is_clear = _concluding_yes_or_no(text)
-        is_understood = True
-    else:
-        return UNREAD
+
+    answer, is_clear, needs_no_words = _conclude(text, sentences, kind, choices, unit)
     is_clear = is_clear and not load_cues().refusal.search(last)
+    is_understood = needs_no_words or _is_concluded(last) or _is_alone(text, choices)
+
     if answer is None or not ((is_clear and is_understood) or _is_english(text)):
         return UNREAD
     return AnswerReading(answer, "stated" if is_clear else "guessed")
 
 
+def _conclude(
+    text: str, sentences: Sequence[str], kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None
+) -> tuple[str | None, bool, bool]:
+    """Return what a text ends up with, whether it leaves no doubt, and whether that is so in a language without cues, too."""
+    if kind is AnswerKind.NUMBER:
+        number = concluding_number(sentences, unit)
+        return _canonical_number(number.value), number.is_clear, number.is_plain or _CJK.search(text) is not None
+    if kind is AnswerKind.CHOICE:
+        choice = concluding_choice(text, sentences, choices)
+        return choice.letter, choice.is_clear, False
+    if kind is AnswerKind.YES_NO:
+        return *concluding_yes_or_no(text), True
+    return None, False, False
+
+
+def _first_line_answer(text: str, kind: AnswerKind, choices: Sequence[str]) -> str | None:
+    """Return the answer that stands alone on the first of several lines, before its explanation."""
+    line, _, rest = text.partition("\n")
+    if not rest.strip():
+        return None
+    if kind is AnswerKind.CHOICE:
+        return read_choice(line, choices) if is_option_alone(line, choices) else None
+    return _read(line, kind, choices, None)[1] if _VALUE_ALONE.fullmatch(line) else None
+
+
 def _is_concluded(last: str) -> bool:
     """Return whether a last sentence is a sum, or opens as a conclusion does in any language with cues."""
     return load_cues().conclusion.match(last) is not None or not re.search(r"[^\W\d_]", last)
-
-
-def _concluding_yes_or_no(text: str) -> tuple[str | None, bool]:
-    """Return the last yes or no of a text, and whether it opens the text or closes it."""
-    text = _ASKED_YES_NO.sub(" ", text).strip()
-    # "no" is often a determiner ("there is no way"): it answers only at the start or before a pause.
-    stated = [
-        match
-        for match in load_cues().yes_or_no.finditer(text)
-        if match.start() == 0 or match["after"] in _PAUSES or not match["after"]
-    ]
-    if not stated:
-        return None, False
-    last = stated[-1]
-    return _yes_or_no(last), last.start() == 0 or not re.search(r"\w", text[last.end() :])
 
 
 def _is_english(text: str) -> bool:

@@ -104,7 +104,15 @@ def _stems_after(plain: str, quantity: Quantity) -> list[str]:
     return [_stem(word) for word in re.findall(r"[^\W\d_]+", following)[:3]]
 
 
+def is_other_measure(plain: str, quantity: Quantity, unit: AskedUnit) -> bool:
+    """Return whether a quantity is a measure, such as "55 days", and the asked unit is nothing of its kind."""
+    own = _stems_after(plain, quantity)[:1]
+    return any(own[0] in family and unit.stem not in family for family in load_cues().unit_words.measures if own)
+
+
 def make_one_measure(plain: str, quantities: Iterable[Quantity]) -> bool:
     """Return whether the units belong together, as those of "4 hours and 30 minutes" do: then no single number is given."""
     units = [_stems_after(plain, quantity)[:1] for quantity in quantities]
+    if len({tuple(unit) for unit in units}) < len(units):
+        return False
     return any(all(not family.isdisjoint(unit) for unit in units) for family in load_cues().unit_words.measures)

@@ -18,7 +18,7 @@ _NAMED = re.compile(r"\b(?:option|choice|answer|letter)[ ]{0,3}[(\[*]{0,3}([A-Za
 _NAMED_CAPITAL = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)[ ]{1,3}([A-Z])\b(?!['’])")
 _LEADING = re.compile(
     r"(?:(?:the|option|choice|answer|letter)[ ]{1,3}){0,3}(?:[(\[{][ ]?(?P<bracketed>[A-Za-z])[ ]?[)\]}]"
-    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[,.:;)]?["
+    r"|(?P<label>[A-Za-z])[ ]?(?:[).:,;!\]/&<>’](?!\w)|[,/&](?=[A-Z])|\Z)|(?P<capital>[A-Z])(?=[\s'\"”。，；、（(–—-]|[,.:;)]?["
     + CJK
     + "]))"
 )
@@ -47,7 +47,9 @@ _DISMISSED = re.compile(
     r"|(?:is|are|was|were|does|do)n['’]?t|cannot|can['’]t)",
     re.IGNORECASE,
 )
+_NOT_BEFORE = re.compile(r"(?:\b(?:not|nor|neither|never)|n['’]t)\s{1,2}\Z", re.IGNORECASE)
 _CONTEXT = 60
+_SIDE_CLAUSE = re.compile(r"[,;]?\s(?:since|because|as|whereas|while|rather than|instead of|not)\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,9 @@ def read_choice(answer: str, choices: Sequence[str]) -> str | None:
     leading = _leading_letter(answer, choices)
     if leading is not None:
         letter, stop = leading
+        if _DISMISSED.match(answer, stop):
+            remaining = {match[1].upper() for match in _letters(answer, choices)}
+            return remaining.pop() if len(remaining) == 1 else None
         return None if _has_others(answer[stop:], letter) else _known(letter, choices)
     inner = _inner_letter(answer, choices)
     if inner is not None:
@@ -185,11 +190,13 @@ def concluding_choice(text: str, sentences: Sequence[str], choices: Sequence[str
         choices: the texts of the options A, B, …
     """
     last = next((sentence for sentence in reversed(sentences) if any(map(str.isalnum, sentence))), "")
-    named = {match[1].upper() for match in _letters(last, choices)}
+    main_clause = _SIDE_CLAUSE.split(last, maxsplit=1)[0]
+    named = {match[1].upper() for match in _letters(main_clause, choices)}
     if len(named) == 1:
         return ChoiceReading(named.pop(), is_clear=True)
     opening = load_cues().conclusion.match(last)
-    whole = read_choice(last[opening.end() :] if opening else last, choices) if not named else None
+    rest = last[opening.end() :] if opening else last
+    whole = None if named or _BRACKETED.search(last) else read_choice(rest, choices)
     if whole is not None and (opening or is_option_alone(text, choices)):
         return ChoiceReading(whole, is_clear=True)
     mentions = (last_choice(sentence, choices) for sentence in reversed(sentences))
@@ -213,12 +220,14 @@ def last_choice(text: str, choices: Sequence[str]) -> str | None:
 
 
 def _letters(text: str, choices: Sequence[str]) -> list[re.Match[str]]:
-    """Return where `text` names options by their letters, except to dismiss them ("(A) is wrong")."""
+    """Return where `text` names options by their letters, except to dismiss them ("(A) is wrong", "not (A)")."""
     letters = [match for pattern in (_BRACKETED, _NAMED_CAPITAL, _SAID) for match in pattern.finditer(text)]
     return [
         match
         for match in letters
-        if _known(match[1].upper(), choices) and not _DISMISSED.match(text, match.end(), match.end() + _CONTEXT)
+        if _known(match[1].upper(), choices)
+        and not _DISMISSED.match(text, match.end(), match.end() + _CONTEXT)
+        and not _NOT_BEFORE.search(text, max(0, match.start() - _CONTEXT), match.start())
     ]
 
 

@@ -76,6 +76,7 @@ class Cues:
         refusal: finds a statement that there is no answer.
         comment: matches a remark about the answer that does not give it.
         yes_or_no: finds "yes" or "no" as the groups `yes` and `no`, perhaps behind a `negated`.
+        yes_and_no: finds both side by side ("yes or no", "yes/no").
         english: common lower-case words of English.
         foreign: common lower-case words of other languages, cues or not.
         unit_words: words for finding the unit that a question asks for.
@@ -87,6 +88,7 @@ class Cues:
     refusal: re.Pattern[str]
     comment: re.Pattern[str]
     yes_or_no: re.Pattern[str]
+    yes_and_no: re.Pattern[str]
     english: frozenset[str]
     foreign: frozenset[str]
     unit_words: UnitWords
@@ -107,6 +109,7 @@ def load_cues() -> Cues:
         refusal=_compile(refusals),
         comment=_compile(rf"\W{{0,3}}(?:(?:indeed|also|then|thus|therefore|clearly) )?(?:{comments})"),
         yes_or_no=_yes_or_no(table),
+        yes_and_no=_yes_and_no(table),
         english=frozenset(table["english"]["words"].split()),
         foreign=frozenset(table["english"]["other_words"].split()),
         unit_words=_unit_words(table["english"]["unit_words"]),
@@ -172,3 +175,12 @@ def _yes_or_no(table: Mapping[str, Mapping[str, Any]]) -> re.Pattern[str]:
         joined = "|".join(word for word in words if re.match(f"[{CJK}]", word))
         groups.append(rf"(?P<{name}>\b(?:{spaced})\b|\A\W{{0,4}}(?:{joined}))")
     return _compile(rf"(?P<negated>(?:\bnot|n['’]t|\bcannot)(?: be)? )?(?:{groups[0]}|{groups[1]})(?P<after>\W?)")
+
+
+def _yes_and_no(table: Mapping[str, Mapping[str, Any]]) -> re.Pattern[str]:
+    """Return the pattern that finds a yes and a no side by side."""
+    yes, no, joins = (
+        "|".join(pattern for entry in table.values() for pattern in entry[name]) for name in ("yes", "no", "joins")
+    )
+    pair = rf"(?:{yes})\W{{0,3}}(?:{joins}|[/,])\W{{0,3}}(?:{no})"
+    return _compile(rf"(?<![^\W{CJK}]){pair}(?![^\W{CJK}])")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from kpodx.text.asked_units import AskedUnit, make_one_measure, quantities_in_unit
+from kpodx.text.asked_units import AskedUnit, is_other_measure, make_one_measure, quantities_in_unit
 from kpodx.text.cues import CJK, load_cues
 from kpodx.text.lexemes import plain_text
 from kpodx.text.number_words import NUMBER_WORDS
@@ -31,6 +32,7 @@ _ALTERNATIVE = re.compile(
     r"|\s{0,3},\s{0,3}(?:[a-z] ?= ?)?[$€£¥₹(]?\Z|\s{0,3}[^\W\d]{0,8}?\s{0,3}(?:或者?|和|到|至|与|及)\s{0,3}\Z",
     re.IGNORECASE,
 )
+_BRACKET = re.compile(r"\([^()]{1,200}\)")
 _UNIT_ALONE = re.compile(r"\s{0,4}[^\W\d]{1,20},?\s{1,4}")
 _MAY_HOLD_NUMBER = re.compile(r"[\d½⅓⅔¼¾]|\b(?:" + "|".join(sorted(NUMBER_WORDS)) + ")", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"\s{0,8}[*_#>-]{0,6}\s?(?:step\s)?\d{1,2}[.):]\**\s{1,4}(?=\D)", re.IGNORECASE)
@@ -44,13 +46,13 @@ class NumberReading:
         value: the number, None if it cannot be read.
         is_found: whether the text gives a number at all, readable or not.
         is_clear: whether the sentence leaves no doubt which of its numbers is meant.
-        is_sum: whether the number is the result of a written sum.
+        is_plain: whether that is so in any language: it is the result of a written sum, or has the unit that is asked for.
     """
 
     value: Fraction | None
     is_found: bool = True
     is_clear: bool = False
-    is_sum: bool = False
+    is_plain: bool = False
 
 
 _NOTHING = NumberReading(None, is_found=False)
@@ -83,15 +85,24 @@ def _stated_number(sentence: str, quantities: Sequence[Quantity], unit: AskedUni
 
     It is the first, unless it is restated (", or 8 in all") or part of a clause of its own ("that after this Tom has 5").
     """
-    first = quantities[0]
+    first = _without_time(sentence, quantities, unit)
     if count_words(sentence[: first.start]) > _LONGEST_DIRECT:
         return _conclude(sentence, quantities, unit, is_last=False).value
     for before, after in itertools.pairwise(quantities):
         if _RESTATED.search(sentence[before.stop : after.start]):
             return after.value
-    if len(quantities) > 1 and _are_alternatives(sentence, first, quantities[1]):
+    if len(quantities) > 1 and first is quantities[0] and _are_alternatives(sentence, first, quantities[1]):
         return _only_in_unit(sentence, quantities[:2], unit)
     return first.value
+
+
+def _without_time(sentence: str, quantities: Sequence[Quantity], unit: AskedUnit | None) -> Quantity:
+    """Return the first number, or the only one in the asked unit behind a measure of another kind ("in 55 days, 153 sacks")."""
+    first = quantities[0]
+    if unit is None or not is_other_measure(sentence, first, unit):
+        return first
+    fitting = quantities_in_unit(sentence, quantities, unit)
+    return fitting[0] if len(fitting) == 1 else first
 
 
 def count_words(text: str) -> int:
@@ -136,11 +147,23 @@ def concluding_number(sentences: Sequence[str], unit: AskedUnit | None = None) -
         if not quantities:
             continue
         is_last = index == 0 or load_cues().conclusion.match(sentence) is not None
-        reading = _conclude(plain, quantities, unit, is_last=is_last)
+        reading = _conclude(plain, _outside_brackets(plain, quantities), unit, is_last=is_last)
         if not all(quantity.from_words for quantity in quantities):
             return reading
         in_words = in_words if in_words.is_found else reading
     return in_words
+
+
+def _outside_brackets(plain: str, quantities: Sequence[Quantity]) -> Sequence[Quantity]:
+    """Return the numbers outside of brackets, which explain others ("$18 ($2 per egg)"); all if there are no others."""
+    brackets = [match.span() for match in _BRACKET.finditer(plain)]
+    starts = [start for start, _ in brackets]
+    outside = []
+    for quantity in quantities:
+        before = bisect.bisect_right(starts, quantity.start)
+        if before == 0 or quantity.stop > brackets[before - 1][1]:
+            outside.append(quantity)
+    return outside or quantities
 
 
 def _conclude(plain: str, quantities: Sequence[Quantity], unit: AskedUnit | None, *, is_last: bool) -> NumberReading:
@@ -151,7 +174,8 @@ def _conclude(plain: str, quantities: Sequence[Quantity], unit: AskedUnit | None
             return NumberReading(_only_in_unit(plain, pair, unit), is_clear=is_last)
     is_unique = chosen.is_equation or all(quantity.value == chosen.value for quantity in quantities)
     is_asked = unit is not None and quantities_in_unit(plain, quantities, unit) == [chosen]
-    return NumberReading(chosen.value, is_clear=is_last and (is_unique or is_asked), is_sum=chosen.is_equation)
+    is_clear = is_last and (is_unique or is_asked)
+    return NumberReading(chosen.value, is_clear=is_clear, is_plain=is_asked or chosen.is_equation)
 
 
 def _chosen(plain: str, quantities: Sequence[Quantity], unit: AskedUnit | None) -> Quantity:

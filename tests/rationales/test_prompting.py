@@ -121,6 +121,8 @@ def test_the_second_question_is_kojimas(kind: AnswerKind, cue: str) -> None:
 
 def test_when_the_answer_is_asked_for() -> None:
     said, silent = "1 + 1 = 2. The answer is 2.", "1 + 1 = 2."
+    assert needs_answer("1 + 1 = 2. Therefore, the answer is", "when-missing"), "a cut announcement gives no answer"
+    assert not needs_answer("1 + 1 = 2. Die Antwort lautet 2.", "when-missing")
     assert [needs_answer(text, "always") for text in (said, silent)] == [True, True]
     assert [needs_answer(text, "when-missing") for text in (said, silent)] == [False, True]
     assert [needs_answer(text, "never") for text in (said, silent)] == [False, False]

@@ -26,6 +26,7 @@ NEEDED = {
     "comments",
     "yes",
     "no",
+    "joins",
 }
 
 

@@ -189,6 +189,7 @@ def test_an_announcement_that_gives_no_number_leaves_none(text: str) -> None:
         "(A) fits. Therefore, among A through E, the answer is",
         "(A) fits. The answer is (",
         "(A) fits. The answer is (f).",
+        "The correct answer is not listed. Maybe (A).",
         "(A) passt. Die Antwort ist nicht eindeutig.",
         "(A) passt. Antwort: A oder B",
         "La respuesta es A o B.",
@@ -228,6 +229,11 @@ def test_an_announcement_that_chooses_nothing_leaves_none(text: str) -> None:
         (PLACES, "Answer (A-E): B", "B"),
         (PLACES, "It holds water.\nAnswer B", "B"),
         (PLACES, "ANS: B", "B"),
+        (PLACES, "Answer B: body of water.", "B"),
+        (PLACES, "It holds water. Correct: B", "B"),
+        (PLACES, '{"answer": "B"}', "B"),
+        (PLACES, "<answer>B</answer>", "B"),
+        (PLACES, "The answer: (A) is wrong, (B) is right.", "B"),
         (PLACES, "It holds water. Choice B.", "B"),
         (PLACES, "Correct answer - B", "B"),
         (PLACES, "Therefore, among A through E, the answer is B.", "B"),
@@ -272,6 +278,7 @@ def test_choices(choices: tuple[str, ...], text: str, letter: str) -> None:
         ("The answer is 7:30 p.m.", None),
         ("The answer is 7:00 p.m.", "7"),
         ("The answer is 3 hours.", "3"),
+        ("The answer is 2.5 hours (2 hours and 30 minutes).", "2.5"),
         ("The answer is from 5 to 6 hours.", None),
         ("The answer is 86 glasses and 42 plates.", None),
         ("The answer is 27 selfies and 18 portraits.", None),
@@ -282,6 +289,7 @@ def test_choices(choices: tuple[str, ...], text: str, letter: str) -> None:
         ("The answer is 12 \\frac{3}{5}.", "12.6"),
         ("The answer is \\frac43.", "4/3"),
         ("The answer is 18 °C.", "18"),
+        ("The answer is 18 dollars for 3 days.", "18"),
         ("The answer is:\n\\[ 16 - 3 + 5 = 18 \\]", "18"),
         ("So the answer is:\n\n$$\n\\frac{36}{2} = 18\n$$", "18"),
     ],
@@ -293,6 +301,9 @@ def test_units_money_and_times(text: str, answer: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "question", "answer"),
     [
+        ("153 sacks after 55 days", "How many sacks of oranges will they have after 55 days of harvest?", "153"),
+        ("In 55 days, 153 sacks.", "How many sacks will they have after 55 days?", "153"),
+        ("55 days later, they have 153 sacks.", "How many sacks will they have after 55 days?", "153"),
         ("They will have 153 sacks after 55 days.", "How many sacks will they have after 55 days?", "153"),
         ("After 55 days, they will have 153 sacks.", "How many sacks will they have?", "153"),
         ("So it takes 12 minutes for 3 pages.", "How many minutes does it take?", "12"),
@@ -326,12 +337,23 @@ def test_the_unit_that_the_question_asks_for(text: str, question: str, answer: s
         ("The sum of it is:\n$$\n3 + 4 = 7\n$$\nwhere 4 is what he was given.", NUMBER, AnswerReading("7", "stated")),
         ("It has bars. So it is (B).", CHOICE, AnswerReading("B", "stated")),
         ("(A) is dry. Of the choices, only a zoo and a sea have it.", CHOICE, AnswerReading("E", "guessed")),
+        ("So it is not (A).", CHOICE, NOTHING),
+        ("It can be (B), and it is not (A).", CHOICE, AnswerReading("B", "stated")),
+        ("So it must be (B), since (A) is dry.", CHOICE, AnswerReading("B", "stated")),
+        ("So the cost of it is $18 ($2 per egg).", NUMBER, AnswerReading("18", "stated")),
+        ("153 sacks after 55 days", NUMBER, NOTHING),
         ("(B) fits. (A) is wrong because it is dry.", CHOICE, AnswerReading("B", "guessed")),
         ("Yes, because it floats.", YES_NO, AnswerReading("yes", "stated")),
         ("It sinks, so no.", YES_NO, AnswerReading("no", "stated")),
         ("3 + 4 = 7.", NUMBER, AnswerReading("7", "stated")),
         ("B. body of water", CHOICE, AnswerReading("B", "stated")),
         ("18", NUMBER, AnswerReading("18", "stated")),
+        ("18\n\nExplanation: She sells 9 eggs at $2.", NUMBER, AnswerReading("18", "stated")),
+        ("**$18**\nShe sells 9 eggs at $2.", NUMBER, AnswerReading("18", "stated")),
+        ("1.\nShe sells them. That makes 18 dollars.", NUMBER, AnswerReading("18", "stated")),
+        ("B\n\nReason: (A) is dry.", CHOICE, AnswerReading("B", "stated")),
+        ("(B) body of water\nThe zoo, (A), is dry.", CHOICE, AnswerReading("B", "stated")),
+        ("No\nIt is true that it floats.", YES_NO, AnswerReading("no", "stated")),
         ("Daher hat sie 18 Eier.", NUMBER, AnswerReading("18", "stated")),
         ("Por lo tanto, tiene 18 huevos.", NUMBER, AnswerReading("18", "stated")),
         ("她有20个。所以她还有18个鸡蛋。", NUMBER, AnswerReading("18", "stated")),
@@ -381,6 +403,20 @@ def test_replies_to_the_second_question(reply: str, kind: AnswerKind, answer: st
 
 
 @pytest.mark.parametrize(
+    ("reply", "reading"),
+    [
+        ("She sells 9 eggs at $2. So she makes 18.", AnswerReading("18", "stated")),
+        ("She sells 9 eggs at $2. The answer is 18.", AnswerReading("18", "announced")),
+        ("18. She sells 9 eggs at $2.", AnswerReading("18", "announced")),
+        ("$18 per day, as computed above. She sells 9 eggs.", AnswerReading("18", "announced")),
+        ("There are 3 or 5 of them. It depends.", NOTHING),
+    ],
+)
+def test_a_reply_may_reason_again(reply: str, reading: AnswerReading) -> None:
+    assert read_reply(reply, NUMBER) == reading
+
+
+@pytest.mark.parametrize(
     ("text", "answer"),
     [
         ("It floats. Therefore, the answer (Yes or No) is yes.", "yes"),
@@ -395,6 +431,14 @@ def test_replies_to_the_second_question(reply: str, kind: AnswerKind, answer: st
         ("The answer is unknown, though some say yes.", None),
         ("It floats (yes or no)?", None),
         ("The answer is not true.", "no"),
+        ("The answer is not false.", "yes"),
+        ("Die Antwort (ja oder nein) lautet ja.", "yes"),
+        ("Die Antwort lautet (ja oder nein): nein", "no"),
+        ("Antwort: ja oder nein", None),
+        ("La respuesta (sí o no) es no.", "no"),
+        ("Respuesta: sí o no", None),
+        ("答案（是或否）是：否", "no"),
+        ("答案：是或否", None),
     ],
 )
 def test_yes_or_no(text: str, answer: str | None) -> None:
