@@ -10,6 +10,9 @@ from faults import NUMBERS, Faults, listing
 
 from kpodx.cli.export import _source
 from kpodx.errors import KpodxError, StorageError
+from kpodx.export.manifest import shipped_runner
+from kpodx.export.parity import ask_package, measure_divergence
+from kpodx.export.quantization import quantize
 
 pytest.importorskip("gguf", reason="gguf is not installed")
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
@@ -45,3 +48,18 @@ def test_a_source_that_is_nothing_is_one_error(tmp_path: Path) -> None:
     for name in ("x" * 5000, "none"):
         with pytest.raises((KpodxError, OSError)):
             _source(tmp_path / name, 1, "gguf")
+
+
+def test_modules_of_the_current_directory_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = tmp_path / "ran"
+    for name in ("llama_cpp", "numpy", "command_line", "machine", "kpodx"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KpodxError):
+        quantize(tmp_path / "x.gguf", tmp_path / "y.gguf", "Q8_0")
+    with pytest.raises(KpodxError):
+        ask_package(shipped_runner("gguf"), tmp_path / "x.gguf", ["x"], 1, 1)
+    with pytest.raises(KpodxError):
+        measure_divergence(shipped_runner("gguf"), tmp_path / "x.gguf", tmp_path / "none.npz", 1)
+    assert not mark.exists()
