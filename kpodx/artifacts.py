@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kpodx import outside
-from kpodx.errors import RunError, UsageError
+from kpodx.errors import RunError, StorageError, UsageError
 from kpodx.schema import (
     AnswerKind,
     Prediction,
@@ -95,6 +95,9 @@ def atomic_folder(folder: Path, option: str) -> Iterator[Path]:
         try:
             yield partial
             partial.rename(folder)
+        except StorageError as error:
+            # The reader knows the folder that was asked for, not ours beside it.
+            raise StorageError(error.message.replace(str(partial), str(folder)), hint=error.hint) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -17,6 +17,7 @@ from kpodx.artifacts import hash_json, read_json
 from kpodx.errors import RunError, UsageError
 from kpodx.outside import clean_line, parse_json
 from kpodx.runtime import Progress
+from kpodx.storage import storing
 
 WHOLE = ".whole"
 URL = re.compile(r"ssh://((?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9._-]*)(?::(\d{1,5}))?(?:/(.*))?")
@@ -112,7 +113,8 @@ def run_there(remote: Remote, bundle: Path, progress: Progress) -> Path:
     python = home + shlex.quote(remote.python.removeprefix("~/"))
     _follow(remote.command(f"home=$PWD; cd {quoted} && exec {python} {PROGRAM}"), progress)
     fetched = _call(remote.command(f"cat {quoted}/{RESULTS}")).stdout
-    (bundle / RESULTS).write_bytes(fetched)
+    with storing(bundle / RESULTS):
+        (bundle / RESULTS).write_bytes(fetched)
     return bundle / RESULTS
 
 

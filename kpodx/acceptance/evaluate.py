@@ -25,6 +25,7 @@ from kpodx.outside import read_json
 from kpodx.runs import locked
 from kpodx.runtime import Progress
 from kpodx.schema import AnswerKind, Prediction, Question
+from kpodx.storage import storing
 from kpodx.text.judging import judge
 from kpodx.text.prompts import format_choices
 
@@ -80,8 +81,9 @@ def evaluate_package(
     """
     manifest = load_package(folder)
     asked = asked_records(examination.questions)
-    output.mkdir(parents=True, exist_ok=True)
-    with locked(output, "Give another folder with --output."), _occasion(output) as occasion:
+    with storing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    with storing(output), locked(output, "Give another folder with --output."), _occasion(output) as occasion:
         settings: dict[str, Any] = {"name": examination.name, "cost_questions": examination.cost_questions}
         described = describe_bundle(folder, manifest, asked, device, models=models, occasion=occasion, **settings)
         if remote is None:
@@ -144,8 +146,9 @@ def import_results(folder: Path, output: Path, examination: Examination, results
             f"{results.path} is not whole: {next(filter(None, lacking))}.",
             hint="Run the bundle's run.py again on the device: it goes on where it stopped.",
         )
-    output.mkdir(parents=True, exist_ok=True)
-    with locked(output, "Give another folder with --output."):
+    with storing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    with storing(output), locked(output, "Give another folder with --output."):
         if results.path.resolve() != (output / RESULTS).resolve():
             shutil.copyfile(results.path, output / RESULTS)
         return score(folder, output, examination, results)

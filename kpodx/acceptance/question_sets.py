@@ -12,6 +12,7 @@ from kpodx.errors import UsageError
 from kpodx.runs import Run
 from kpodx.runtime import Progress
 from kpodx.schema import Prediction, Question, Split
+from kpodx.storage import storing
 
 STAGES = "stages"
 STAGE_QUESTIONS, MOST_STEPS, STAGE_SEED = 50, 8, 1
@@ -130,6 +131,7 @@ def student_answers(
     said = answer_questions(
         model, tokenizer, questions, max_new_tokens=max_new_tokens, batch_size=32, progress=progress
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    save_predictions(folder, said, name)
+    with storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_predictions(folder, said, name)
     return said

@@ -63,7 +63,8 @@ def quantize(
     """
     file_type = QUANTIZATIONS[quantization]
     assert file_type is not None, quantization
-    command = [sys.executable, "-c", _PROGRAM, str(source), str(target), str(file_type)]
+    # Without -P, modules of the current directory, which may be a stranger's, would come before those that are installed.
+    command = [sys.executable, "-P", "-c", _PROGRAM, str(source), str(target), str(file_type)]
     with tempfile.TemporaryDirectory() as scratch:
         if importance:
             np.savez(Path(scratch) / "importance.npz", **importance)  # type: ignore[arg-type]

@@ -58,7 +58,9 @@ def load_tokenizer(name: str, revisions: Mapping[str, str] | None = None) -> Tok
         revisions: hub commit by model id.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=(revisions or {}).get(name), use_fast=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, revision=(revisions or {}).get(name), use_fast=True, trust_remote_code=False
+        )
     except Exception as error:
         # The tokenizers library raises a bare Exception for a damaged tokenizer.json.
         if type(error) is not Exception and not isinstance(error, _UNLOADABLE):
@@ -91,10 +93,16 @@ def load_model(name: str, revisions: Mapping[str, str] | None = None, *, dtype: 
     """
     revision = (revisions or {}).get(name)
     try:
-        config = AutoConfig.from_pretrained(name, revision=revision)
+        # Without this, transformers asks on the terminal whether to run a program that the model brings along.
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model, found = kind.from_pretrained(
-            name, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+            name,
+            revision=revision,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
     except _UNLOADABLE as error:
         raise _explain(name, "model", error) from error

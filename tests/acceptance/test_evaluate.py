@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from faults import NUMBERS, Faults, listing
 
-from kpodx.acceptance.bundle import Device
-from kpodx.acceptance.evaluate import Examination, budgets, evaluate_package, failures, read_result
+from kpodx.acceptance.bundle import Device, describe_bundle, write_bundle
+from kpodx.acceptance.evaluate import (
+    Examination,
+    asked_records,
+    budgets,
+    evaluate_package,
+    failures,
+    import_results,
+    read_result,
+)
 from kpodx.acceptance.package import load_package
-from kpodx.acceptance.results import spread
+from kpodx.acceptance.results import read_results, spread
 from kpodx.artifacts import hash_path, read_json, write_json
-from kpodx.errors import DataError, RunError
+from kpodx.errors import DataError, KpodxError, RunError
 from kpodx.runs import locked
 from kpodx.runtime import SilentProgress
 
@@ -222,3 +233,73 @@ def test_budgets_are_compared_with_what_was_measured() -> None:
 
 def test_the_95th_percentile_is_the_nearest_rank() -> None:
     assert spread(list(range(1, 21))) == {"p50": 10.5, "p95": 19, "min": 1, "max": 20}
+
+
+def test_an_evaluation_survives_a_fault_at_every_operation(
+    package: Path, examination: Examination, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers are given once; scoring them is what meets a disk that is full, refuses or fails."""
+    output = tmp_path / "out"
+    evaluate_package(package, output, examination, device(), SilentProgress(), ["q8"])
+    results = read_results(output / "results.jsonl")
+    before = listing(output)
+    faults = Faults(monkeypatch, output)
+    import_results(package, output, examination, results)
+    operations = [name for name, _ in faults.done]
+    assert operations.count("replace") >= 4
+    for place in range(len(operations)):
+        faults.fail_at(place, NUMBERS[place % len(NUMBERS)])
+        if operations[place] == "mkdir":
+            continue
+        with pytest.raises(KpodxError) as caught:
+            import_results(package, output, examination, results)
+        assert str(output) in caught.value.message
+        assert caught.value.hint
+        assert caught.value.exit_code in (1, 2)
+        now = listing(output)
+        assert now.keys() == before.keys(), operations[place]
+        assert now["results.jsonl"] == before["results.jsonl"]
+        # Each file is the old one or the new one, and never half of one.
+        assert json.loads(now["result.json"])["models"][0]["ending"] == "finished"
+    faults.end()
+    import_results(package, output, examination, results)
+
+
+def test_an_evaluation_that_cannot_begin_says_where(
+    package: Path, examination: Examination, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = Faults(monkeypatch, tmp_path)
+    for number in NUMBERS:
+        for place in (0, 1, 3):
+            faults.fail_at(place, number)
+            with pytest.raises(KpodxError) as caught:
+                evaluate_package(package, tmp_path / "out", examination, device(), SilentProgress(), ["q8"])
+            assert str(tmp_path / "out") in caught.value.message, (number, place)
+            assert caught.value.hint
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    faults.end()
+    assert not [name for name in listing(tmp_path) if name.endswith(".partial")]
+
+
+def test_results_on_a_full_disk_are_one_line_and_go_on(package: Path, examination: Examination, tmp_path: Path) -> None:
+    """The program of a bundle, on a device whose disk takes a few kB: a limit on file sizes stands for it."""
+    asked = asked_records(examination.questions)
+    manifest = load_package(package)
+    described = describe_bundle(package, manifest, asked, device(), name="s", cost_questions=2, models=["q8"])
+    write_bundle(tmp_path / "bundle", package, manifest, described, asked)
+    for limit in (0, 500, 3000, 5000):
+        code = (
+            f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+            "sys.argv = ['bundle.py']; sys.path.insert(0, '.'); runpy.run_path('bundle.py', run_name='__main__')"
+        )
+        command = [sys.executable, "-B", "-c", code]
+        done = subprocess.run(command, cwd=tmp_path / "bundle", capture_output=True, text=True, check=False)
+        assert done.returncode == 2, (limit, done.stderr)
+        assert done.stderr.startswith("error: "), (limit, done.stderr)
+        assert done.stderr.count("\n") == 1
+        assert not list((tmp_path / "bundle").glob(".asked*"))
+    command = [sys.executable, "bundle.py"]
+    done = subprocess.run(command, cwd=tmp_path / "bundle", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    document = import_results(package, tmp_path / "out", examination, read_results(tmp_path / "bundle/results.jsonl"))
+    assert document["models"][0]["ending"] == "finished"

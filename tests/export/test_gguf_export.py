@@ -16,7 +16,7 @@ from kpodx.cli.export import generated_questions
 from kpodx.errors import GateError, ModelError, UsageError
 from kpodx.export.divergence import load_runner
 from kpodx.export.gguf_file import pre_tokenizer_name, rotary_rows, write_gguf
-from kpodx.export.manifest import QUANTIZATIONS
+from kpodx.export.manifest import QUANTIZATIONS, SHARED
 from kpodx.export.parity import Agreement, compare
 from kpodx.export.quantization import QUANTIZATIONS as FILE_TYPES
 
@@ -67,7 +67,7 @@ def test_a_package_is_whole_and_says_how_it_came_about(tmp_path: Path) -> None:
     assert done[0].size > done[1].size > done[2].size
     manifest = read_json(tmp_path / "out" / "package.json")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"README.md", "package.json", "run.py", "command_line.py", *(item.name for item in done)}
+    assert names == {"README.md", "package.json", "run.py", *SHARED, *(item.name for item in done)}
     assert manifest["files"].keys() == names - {"package.json"}
     assert all(len(entry["sha256"]) == 64 for entry in manifest["files"].values())
     assert manifest["origin"]["folder"] == "tiny"
@@ -247,7 +247,7 @@ def test_a_batch_says_what_each_question_says_alone(tmp_path: Path, family: str)
     assert [record["question"] for record in records[1]] == generated_questions(9)
     assert [record["tokens"] for record in records[0]] == [record["tokens"] for record in records[1]]
     many = run_it(runner, "--max-new-tokens", "1", "--batch-size", "300", text="Eggs?\n" * 300)
-    assert (many.returncode, "at most 256 questions at a time, not 300" in many.stderr) == (2, True)
+    assert (many.returncode, "--batch-size must be at most 256" in many.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

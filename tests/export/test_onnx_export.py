@@ -19,7 +19,7 @@ from kpodx.cli.export import generated_questions
 from kpodx.errors import GateError, KpodxError, MissingDependencyError, ModelError
 from kpodx.export import parity
 from kpodx.export.divergence import load_runner
-from kpodx.export.manifest import PROMPT
+from kpodx.export.manifest import PROMPT, SHARED
 from kpodx.export.parity import Agreement
 from kpodx.export.weights import load_weights
 
@@ -194,7 +194,7 @@ def test_a_package_is_whole(tmp_path: Path) -> None:
         path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()
     }
     assert manifest["files"].keys() == present - {"package.json"}
-    assert {"config.json", "tokenizer.json", "run.py", "command_line.py", "README.md"} <= present
+    assert {"config.json", "tokenizer.json", "run.py", *SHARED, "README.md"} <= present
     by_name = {model["quantization"]: model for model in manifest["models"]}
     assert by_name["q4"]["chosen"]["accuracy_level"] in (0, 4)
     assert set(by_name["q4"]["chosen"]["divergence_at_level"]) == {"0", "4"}

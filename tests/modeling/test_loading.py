@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -240,3 +244,23 @@ def test_vocabulary_files_of_a_downloaded_model(tmp_path: Path, monkeypatch: pyt
     assert [p.name for p in out.iterdir()] == ["tokenizer.model"]
     copy_vocabulary_files("org/unknown", out)
     assert [p.name for p in out.iterdir()] == ["tokenizer.model"]
+
+
+@pytest.mark.parametrize("load", [load_model, load_tokenizer], ids=["model", "tokenizer"])
+def test_a_program_that_a_model_brings_along_is_not_run(
+    tiny_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: Any
+) -> None:
+    """transformers would ask on the terminal whether to run it, and take a `y` that comes through a pipe."""
+    folder, mark = tmp_path / "student", tmp_path / "ran"
+    shutil.copytree(tiny_t5, folder)
+    (folder / "own.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Own: ...\n")
+    classes = dict.fromkeys(("AutoConfig", "AutoModelForSeq2SeqLM"), "own.Own")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "own", "auto_map": classes}))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, **own}))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 10))
+    with contextlib.suppress(ModelError):
+        load(str(folder))
+    assert not mark.exists()
