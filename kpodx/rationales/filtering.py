@@ -239,7 +239,9 @@ def _broken_place(candidate: Candidate) -> str:
     except UnicodeEncodeError as error:
         origin = candidate.origin
         where = f"{origin.server}, line {origin.line}: " if origin.line else ""
-        return f"{where}character {error.start + 1} is the lone surrogate U+{ord(candidate.completion[error.start]):04X}"
+        return (
+            f"{where}character {error.start + 1} is the lone surrogate U+{ord(candidate.completion[error.start]):04X}"
+        )
     return ""
 
 

@@ -18,8 +18,8 @@ from kpodx.rationales.recorded import read_records
 from kpodx.rationales.requests import Message, Request
 from kpodx.schema import AnswerKind, Question
 from kpodx.text.completions import clean_completion, find_answer_markers
-from kpodx.text.reasoning import split_completion
 from kpodx.text.prompts import answer_sentence, format_choices
+from kpodx.text.reasoning import split_completion
 
 ANSWER_CUES = {
     AnswerKind.NUMBER: "Therefore, the answer (arabic numerals) is",

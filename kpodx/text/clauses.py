@@ -14,7 +14,8 @@ _LEAD = re.compile(
 )
 """What may open a sentence and makes no clause: bullets, numbers, concluding words."""
 _LINK = re.compile(
-    r"(?:\b(?:so|thus|therefore|hence|then|and|but|(?:so|\w{2,20}ing|(?:we|which|this|that|it|I|you) (?:can )?\w{2,12}) that|i\.e\.?|namely|meaning|giving|making|telling|showing|we know"
+    r"(?:\b(?:so|thus|therefore|hence|then|and|but|(?:so|\w{2,20}ing|(?:we|which|this|that|it|I|you) (?:can )?\w{2,12}) that"
+    r"|i\.e\.?|namely|meaning|giving|making|telling|showing|we know"
     r"|which (?:means|makes|gives|shows|implies|tells|leads|is why)(?: us)?|(?:this|that|it) (?:means|makes|gives|shows|implies|tells us)"
     r"|we (?:conclude|can conclude|can say|can see|see|find|get)|it follows|making it|is why|to)"
     r"|\\(?:text|quad|Rightarrow|implies|therefore)\{?|=>|⇒|→|->)\Z",
@@ -39,11 +40,11 @@ _COMMON_VERBS = (
     r"|she's|[Ww]e're|they're"
 )
 _SURE_VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS})\b")
-_VERB = re.compile(
-    rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS}|\w{{2,20}}(?:ed|es|ts|ns|ls|ys|ks|ps|ds|rs|ms|ws|gs))\b"
-)
+_VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS}|\w{{2,20}}(?:ed|es|ts|ns|ls|ys|ks|ps|ds|rs|ms|ws|gs))\b")
 """A verb by its ending, too; plural nouns have the same endings."""
-_EQUATION = re.compile(r"[^\n=]{0,200}\d[^\n=]{0,60}(?:[-+*/×÷·−–]|\\(?:times|cdot|div|frac))[^\n=]{0,200}=[^\n]{0,40}\d")
+_EQUATION = re.compile(
+    r"[^\n=]{0,200}\d[^\n=]{0,60}(?:[-+*/×÷·−–]|\\(?:times|cdot|div|frac))[^\n=]{0,200}=[^\n]{0,40}\d"
+)
 _CLOSED = re.compile(r"(?P<mark>[.!?])[\"'”’»)\]}*_$]{0,6}\s*\Z")
 
 
@@ -143,7 +144,7 @@ def _without_link(head: str) -> str:
         before = head
         head = head.rstrip(" \t\n,;:-–—([“")
         for mark in ("**", "$", "\\(", "\\[", '"', "_", "*"):
-            if head.endswith(mark) and (len(mark) > 1 and mark[0] == "\\" or head.count(mark) % 2):
+            if head.endswith(mark) and ((len(mark) > 1 and mark[0] == "\\") or head.count(mark) % 2):
                 head = head[: -len(mark)]
         link = _LINK.search(head[-40:])
         if link is not None:

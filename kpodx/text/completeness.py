@@ -13,7 +13,9 @@ TornReason = Literal["code", "formula", "emphasis", "bracket", "sentence"]
 _WINDOW = 4000
 """Characters at the end of a text that are looked at for its last sentence and its brackets."""
 _INLINE_CODE = re.compile(r"(?P<ticks>`{1,3})[^`\n]{1,400}(?P=ticks)")
-_INLINE_FORMULA = re.compile(r"\\\((?:(?!\\\)).){0,1000}\\\)|(?<![\\\w$])\$(?![\s$])[^$\n]{0,400}?(?<![\s\\])\$(?![\d$])", re.DOTALL)
+_INLINE_FORMULA = re.compile(
+    r"\\\((?:(?!\\\)).){0,1000}\\\)|(?<![\\\w$])\$(?![\s$])[^$\n]{0,400}?(?<![\s\\])\$(?![\d$])", re.DOTALL
+)
 _OPEN_FORMULA = re.compile(r"(?<!\\)\\\(|(?<![\\\w])\$(?=[a-zA-Z\\{(])|(?<![\\\d\s])\$\s{0,3}\Z|(?<!\d)\s\$\s{0,3}\Z")
 _POWER = re.compile(r"(?<=[\w)])\*\*(?=[\w(])|(?<=\s)\*\*(?=\s)")
 _OPENS = {"(": ")", "[": "]", "{": "}"}
@@ -22,7 +24,9 @@ _FINAL_SMILEY = re.compile(r"\s[:;]-?[()]\s{0,3}\Z")
 _RULE = re.compile(r"(?:\s{0,3}[-*_=#]{3,80}\s{0,3})\Z")
 _CLOSERS = " \t\n*_`\"'”’»)]}$|"
 _ENDS = tuple(".!?…。！？")
-_HANGING_SIGN = re.compile(r"(?:[,;:=+×÷/<>≈≤≥&(\[{\\^–—]|(?<=\s)[-*]|\\(?:times|cdot|div|approx|leq?|geq?|frac|text|to))\Z")
+_HANGING_SIGN = re.compile(
+    r"(?:[,;:=+×÷/<>≈≤≥&(\[{\\^–—]|(?<=\s)[-*]|\\(?:times|cdot|div|approx|leq?|geq?|frac|text|to))\Z"
+)
 _HANGING_WORD = re.compile(
     r"(?:\A|[\s(*_])(?:the|an|and|or|but|so|of|to|from|than|because|since|therefore|thus|hence|if|that|which|is|are|was|were|be"
     r"|has|have|had|will|would|should|could|must|may|might|by|for|with|at|as|into|per|his|her|their|its|our|your|my"
@@ -30,7 +34,9 @@ _HANGING_WORD = re.compile(
     r"|And|But|Then|Now|Finally|Since|Because|If|We|He|She|They|It|This|A|An|In|Of|To|For|Final|final|Step|among|between|about|each of)\Z"
 )
 _HANGING_BEFORE_PERIOD = re.compile(r"(?:\s(?:the|an|and|or|our|your|their|its|equals)|[=+×÷])\Z")
-_HEADING = re.compile(r"[ \t]{0,3}#{1,6}(?:\s|\Z)|[ \t]{0,3}(?:\*\*|__)?(?:step|part|case)\s\d{1,2}\W{0,6}\Z", re.IGNORECASE)
+_HEADING = re.compile(
+    r"[ \t]{0,3}#{1,6}(?:\s|\Z)|[ \t]{0,3}(?:\*\*|__)?(?:step|part|case)\s\d{1,2}\W{0,6}\Z", re.IGNORECASE
+)
 _LIST_ITEM = re.compile(r"\s{0,12}(?:[-*•+–]|\d{1,2}[.)]|\([a-z\d]{1,2}\)|[a-z][.)])\s", re.IGNORECASE)
 _ENDS_IN_VALUE = re.compile(
     r"(?:\d[\d,.]*|[½¼¾⅓⅔²³°%€£¥\d])[)\]}*$\\\"”’]{0,6}(?:[ \-]?[^\s\d=+,;:]{1,24}){0,6}\Z|[=≈][^=]{1,60}\Z"

@@ -73,4 +73,6 @@ def _is_unfinished(text: str, stop: int) -> bool:
     line = before[before.rfind("\n") + 1 :]
     if line.endswith((":", ",", "=")):
         return True
-    return has_verb(line) and not (_FINISHED.search(line) or _STRUCTURE.match(line) or line.endswith(("\\]", "$$", "|")))
+    return has_verb(line) and not (
+        _FINISHED.search(line) or _STRUCTURE.match(line) or line.endswith(("\\]", "$$", "|"))
+    )

@@ -36,7 +36,7 @@ WHOLE = [
     "- 8 in the morning\n- 5 in the evening",
     "1. Add them.\n2. There are 13 apples left over in the end",
     "a) Add 8 and 5.",
-    "She said: \"It is 13.\"",
+    'She said: "It is 13."',
     "The interval is [0, 5).",
     "It is 2 ** 3 = 8.",
     "He has 5 (five) eggs :)",
@@ -107,6 +107,9 @@ def test_any_text_can_be_judged(text: str) -> None:
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.sampled_from(WHOLE), st.sampled_from(["(", "[", "**", "\\[", "\\(", "$", "the", "is", "=", "and", "So", "```\nx"]))
+@given(
+    st.sampled_from(WHOLE),
+    st.sampled_from(["(", "[", "**", "\\[", "\\(", "$", "the", "is", "=", "and", "So", "```\nx"]),
+)
 def test_whatever_is_opened_behind_a_whole_text_tears_it(text: str, opened: str) -> None:
     assert why_torn(f"{text}\n\n{opened}") is not None
