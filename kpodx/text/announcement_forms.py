@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from kpodx.text.boxes import has_box, unbox
-from kpodx.text.clauses import has_verb, lead_stop
+from kpodx.text.clauses import has_sure_verb, lead_stop
 
 _BLANK = str.maketrans(dict.fromkeys('*_`#>"“”✅➡👉', " "))
 _LETTER = r"(?:[(\[]\s?[A-Za-z]\s?[)\]]|[A-J](?![\w'’])[).]?)"
@@ -171,7 +171,7 @@ def is_bare_value(text: str) -> bool:
         text = unbox(text)
     plain = " ".join(_MATH_MARKS.sub(" ", text).split())
     plain = plain[lead_stop(plain) :].strip(" .!,:;")
-    if len(plain) > 60 or not plain or has_verb(plain):
+    if len(plain) > 60 or not plain or has_sure_verb(plain):
         return False
     return re.match(
         rf"{_VALUE}(?:[):.]?\s?(?:[^\W\d][\w'’-]{{0,20}}\s?){{0,4}})\Z", plain
