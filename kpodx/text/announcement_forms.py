@@ -9,90 +9,84 @@ import re
 from typing import NamedTuple
 
 from kpodx.text.boxes import has_box, unbox
-from kpodx.text.clauses import has_verb, lead_stop
+from kpodx.text.clauses import has_sure_verb, lead_stop
 
 _BLANK = str.maketrans(dict.fromkeys('*_`#>"“”✅➡👉', " "))
 _LETTER = r"(?:[(\[]\s?[A-Za-z]\s?[)\]]|[A-J](?![\w'’])[).]?)"
 _NUMBER = r"(?:[-−]?\s?[$€£¥]?\s?\d[\d,./]{0,20}\s?[%°]?)"
 _VALUE = rf"(?:{_LETTER}|{_NUMBER}|(?i:yes|no|true|false)\b)"
 _NOUN = r"(?:ans(?:wer)?|choice|option|response|solution|final\s(?:result|value))"
-_KIND = r"(?:(?:final|correct|right|best|proper|selected|chosen|required|desired|overall|only|most\s\w{3,12}|likeliest|numerical)\s{1,3}){0,3}"
-_LINK = r"(?:(?:so|thus|hence|therefore|then|and|consequently|accordingly)\b[,:]?\s{1,3}){0,3}"
-_BE = r"(?:is|are|was|must\sbe|has\sto\sbe|would\sbe|should\sbe|will\sbe|can\sonly\sbe|seems\sto\sbe|seems|appears\sto\sbe)"
-_SURELY = r"(?:(?:therefore|thus|hence|clearly|definitely|likely|most\slikely|probably|indeed|obviously|simply|also)\s{1,3}){0,2}"
-_RIGHT = rf"(?:the\s{{1,3}}|a\s{{1,3}}|our\s{{1,3}}|my\s{{1,3}})?(?:most\s{{1,3}}|very\s{{1,3}}|single\s{{1,3}}){{0,2}}(?:correct|right|best|true|accurate|appropriate|suitable|likely|logical|reasonable|answer|correct\s{_NOUN})\b"
-
-_FORMS = tuple(
-    re.compile(pattern, flags)
-    for pattern, flags in (
-        # "Answer D", "ANS: D", "Choice B.", "Correct answer - A", "Ans. 18 apples"
-        (
-            rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}{_NOUN})\s{{0,3}}[-–—:=.]{{0,2}}\s{{0,3}}{_VALUE}[\s.!)]{{0,6}}\Z)",
-            0,
-        ),
-        (
-            rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}(?:ans|answer))\s{{0,3}}[-–—:=.]{{1,2}}\s{{0,3}}\S)",
-            0,
-        ),
-        (
-            rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:(?:the|my|our)\s{{1,3}})?{_KIND}(?:ans|answer))\s{{1,3}}{_VALUE}[):.]?\s{{1,3}}(?:[\w$'-]{{1,20}}\s?){{1,4}}[.!]?\s{{0,4}}\Z)",
-            0,
-        ),
-        (rf"(?P<all>\A\s{{0,8}}(?i:correct|final)\s{{0,3}}[-–—:=]\s{{0,3}}{_VALUE}[\s.!]{{0,6}}\Z)", 0),
-        # "the solution is 18", "the correct letter must be (B)", "the final answer, rounded to cents, is 18"
-        (
-            rf"(?P<start>\b(?i:{_LINK}(?:the|our|my|your)\s{{1,3}}{_KIND}(?:answer|letter|option|choice|response|solution))(?i:\s{{1,3}}(?:to|for|in|here|rounded)[^.!?\n]{{0,50}}?|,[^.!?\n]{{1,50}},|\s?\([^()\n]{{1,40}}\))?\s{{1,3}}(?i:{_BE}\s{{1,3}}{_SURELY}(?:option\s|choice\s|letter\s|answer\s|equal\sto\s|approximately\s|about\s|exactly\s)?){_VALUE})(?!\s{{0,2}}(?i:apples? more|more|less|times|added|divided)\b)",
-            0,
-        ),
-        # "So (B) is the answer", "18 is the final answer", "a zoo is the correct answer"
-        (rf"(?i:\b{_BE}\s{{1,3}}{_SURELY}(?:the|our|my|your)\s{{1,3}}{_KIND}answer\b)(?P<clause>)", 0),
-        (
-            rf"(?i:\b{_BE}\s{{1,3}}{_SURELY}(?:the|our|my|your)\s{{1,3}}(?:correct|right)\s{{1,3}}(?:option|choice|response|solution)\b)(?P<clause>)",
-            0,
-        ),
-        # "Hence option C is correct", "(B) zoo is the most likely", "B is right"
-        (
-            rf"(?P<start>(?:\A|(?<=[\s,;]))(?i:{_LINK}(?:(?:the\s{{1,3}})?(?:option|choice|answer|letter)\s{{1,3}}))(?:{_LETTER}|[A-J]\b)[^.!?\n]{{0,60}}?(?i:\s{_BE}\s{{1,3}}{_SURELY}{_RIGHT}))",
-            0,
-        ),
-        (
-            rf"(?P<start>(?:\A\s{{0,8}}|(?<=[,;]\s)|\b(?i:so|thus|hence|therefore)[,:]?\s{{1,3}})(?:[(\[]\s?[A-Za-z]\s?[)\]][^.!?\n]{{0,60}}?|[A-J][).]?)(?i:\s{{1,3}}{_BE}\s{{1,3}}{_SURELY}{_RIGHT}))",
-            0,
-        ),
-        # "I choose B", "we go with option (C)", "Select D."
-        (
-            rf"(?P<start>\b(?i:{_LINK}(?:I|we)(?:'d|'ll|’d|’ll|\swould|\swill|\smust|\sshould|\scan|\stherefore)?\s{{1,3}}(?:choose|pick|select|go\swith|answer|mark))\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER})",
-            0,
-        ),
-        (
-            rf"(?P<all>\A\s{{0,8}}(?i:{_LINK}(?:choose|pick|select|mark|tick|go\swith))\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER}[\s.!]{{0,6}}\Z)",
-            0,
-        ),
-        # "So it must be B.", "Therefore, B.", "so option (C)."
-        (
-            rf"(?P<start>\b(?i:{_LINK}(?:it|that|this)(?:'s|’s|\s{_BE})\s{{1,3}}{_SURELY}(?:option\s|choice\s|answer\s|letter\s)?){_LETTER}\s{{0,2}}[.!]?\s{{0,4}}\Z)",
-            0,
-        ),
-        (
-            rf"(?P<start>(?:\A\s{{0,8}}|(?<=[,;]\s)|(?<=[,;]\s\s))(?i:so|thus|hence|therefore|consequently)\b[,:]?\s{{1,3}}(?i:the\s|option\s|choice\s|answer\s|letter\s){{0,2}}{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,4}}\s{{0,2}}[.!]?\s{{0,4}}\Z)",
-            0,
-        ),
-        # "This makes B the correct answer", "which leaves (C) as the only choice"
-        (
-            rf"(?P<start>\b(?i:(?:which|this|that)\s(?:makes?|leaves?)|making|leaving)\s{{1,3}}(?i:option\s|choice\s|only\s)?{_LETTER}(?:\s{{1,3}}[\w'-]{{1,20}}){{0,3}}?\s{{1,3}}(?i:as\s)?(?i:the|our)\s{{1,3}}{_KIND}{_NOUN}\b)",
-            0,
-        ),
-        # "9 * 2 = 18, which is the answer."
-        (
-            rf"(?P<start>(?i:\b(?:and\s)?(?:which|that|this)(?:'s|’s|\sis)\s{{1,3}}(?:the|our|my)\s{{1,3}}{_KIND}answer)\s{{0,2}}[.!]?\s{{0,4}}\Z)",
-            0,
-        ),
-        # <answer>B</answer>
-        (r"(?P<all>\A\s{0,8}</?(?i:final[_ ]?)?(?i:answer)\b)", 0),
-        # a row of a table
-        (rf"(?P<all>\A\s{{0,8}}\|\s{{0,8}}(?i:{_KIND}answer)\s{{0,8}}\|)", 0),
-    )
+_KIND = (
+    r"(?:(?:final|correct|right|best|proper|selected|chosen|required|desired|overall|only|most\s\w{3,12}|likeliest|numerical)"
+    r"\s{1,3}){0,3}"
 )
+_LINK = r"(?:(?:so|thus|hence|therefore|then|and|consequently|accordingly)\b[,:]?\s{1,3}){0,3}"
+_BE = (
+    r"(?:is|are|was|must\sbe|has\sto\sbe|would\sbe|should\sbe|will\sbe|can\sonly\sbe|seems\sto\sbe|seems"
+    r"|appears\sto\sbe)"
+)
+_SURELY = r"(?:(?:therefore|thus|hence|clearly|definitely|likely|most\slikely|probably|indeed|obviously|simply|also)\s{1,3}){0,2}"
+_RIGHT = (
+    r"(?:(?:the|a|our|my)\s{1,3})?(?:(?:most|very|single)\s{1,3}){0,2}"
+    rf"(?:correct|right|best|true|accurate|appropriate|suitable|likely|logical|reasonable|answer|correct\s{_NOUN})\b"
+)
+_THE = r"(?:(?:the|my|our)\s{1,3})?"
+_NAME = r"(?i:(?:the|option|choice|answer|letter)\s){0,2}"
+_BEGIN, _END = r"\A\s{0,8}", r"[\s.!)]{0,6}\Z"
+_ASIDE = r"(?i:\s{1,3}(?:to|for|in|here|rounded)[^.!?\n]{0,50}?|,[^.!?\n]{1,50},|\s?\([^()\n]{1,40}\))?"
+_NO_MORE = r"(?!\s{0,2}(?i:apples? more|more|less|times|added|divided)\b)"
+
+_WHOLE_SENTENCES = (
+    # "Answer D", "ANS: D", "Choice B.", "Correct answer - A"
+    rf"(?i:{_LINK}{_THE}{_KIND}{_NOUN})\s{{0,3}}[-–—:=.]{{0,2}}\s{{0,3}}{_VALUE}{_END}",
+    # "Ans. 18 apples"
+    rf"(?i:{_LINK}{_THE}{_KIND}(?:ans|answer))\s{{0,3}}[-–—:=.]{{1,2}}\s{{0,3}}\S",
+    # "Answer 18 apples", "Answer (B) zoo"
+    rf"(?i:{_LINK}{_THE}{_KIND}(?:ans|answer))\s{{1,3}}{_VALUE}[):.]?\s{{1,3}}(?:[\w$'-]{{1,20}}\s?){{1,4}}{_END}",
+    # "Correct: B"
+    rf"(?i:correct|final)\s{{0,3}}[-–—:=]\s{{0,3}}{_VALUE}{_END}",
+    # "Select D."
+    rf"(?i:{_LINK}(?:choose|pick|select|mark|tick|go\swith))\s{{1,3}}{_NAME}{_LETTER}{_END}",
+    # "<answer>B</answer>"
+    r"</?(?i:final[_ ]?)?(?i:answer)\b",
+    # a row of a table
+    rf"\|\s{{0,8}}(?i:{_KIND}answer)\s{{0,8}}\|",
+)
+"""Announcements that fill a sentence."""
+_CLAUSES = (
+    # "the solution is 18", "the correct letter must be (B)", "the final answer, rounded to cents, is 18"
+    rf"\b(?i:{_LINK}(?:the|our|my|your)\s{{1,3}}{_KIND}(?:answer|letter|option|choice|response|solution)){_ASIDE}\s{{1,3}}"
+    rf"(?i:{_BE}\s{{1,3}}{_SURELY}(?:(?:option|choice|letter|answer|equal\sto|approximately|about|exactly)\s)?){_VALUE}{_NO_MORE}",
+    # "Hence option C is correct"
+    rf"(?:\A|(?<=[\s,;]))(?i:{_LINK}(?:the\s{{1,3}})?(?:option|choice|answer|letter)\s{{1,3}})(?:{_LETTER}|[A-J]\b)"
+    rf"[^.!?\n]{{0,60}}?(?i:\s{_BE}\s{{1,3}}{_SURELY}{_RIGHT})",
+    # "(B) zoo is the most likely", "B is right"
+    rf"(?:{_BEGIN}|(?<=[,;]\s)|\b(?i:so|thus|hence|therefore)[,:]?\s{{1,3}})"
+    rf"(?:[(\[]\s?[A-Za-z]\s?[)\]][^.!?\n]{{0,60}}?|[A-J][).]?)(?i:\s{{1,3}}{_BE}\s{{1,3}}{_SURELY}{_RIGHT})",
+    # "I choose B", "we go with option (C)"
+    rf"\b(?i:{_LINK}(?:I|we)(?:['’]d|['’]ll|\swould|\swill|\smust|\sshould|\scan|\stherefore)?\s{{1,3}}"
+    rf"(?:choose|pick|select|go\swith|answer|mark))\s{{1,3}}{_NAME}{_LETTER}",
+    # "So it must be B."
+    rf"\b(?i:{_LINK}(?:it|that|this)(?:['’]s|\s{_BE})\s{{1,3}}{_SURELY}){_NAME}{_LETTER}{_END}",
+    # "Therefore, B.", "so option (C)."
+    rf"(?:{_BEGIN}|(?<=[,;]\s)|(?<=[,;]\s\s))(?i:so|thus|hence|therefore|consequently)\b[,:]?\s{{1,3}}{_NAME}{_LETTER}"
+    rf"(?:\s{{1,3}}[\w'-]{{1,20}}){{0,4}}{_END}",
+    # "This makes B the correct answer", "which leaves (C) as the only choice"
+    rf"\b(?i:(?:which|this|that)\s(?:makes?|leaves?)|making|leaving)\s{{1,3}}(?i:(?:option|choice|only)\s)?{_LETTER}"
+    rf"(?:\s{{1,3}}[\w'-]{{1,20}}){{0,3}}?\s{{1,3}}(?i:as\s)?(?i:the|our)\s{{1,3}}{_KIND}{_NOUN}\b",
+    # "9 * 2 = 18, which is the answer."
+    rf"(?i:\b(?:and\s)?(?:which|that|this)(?:['’]s|\sis)\s{{1,3}}(?:the|our|my)\s{{1,3}}{_KIND}answer){_END}",
+)
+"""Announcements that fill a clause, from its beginning."""
+_PREDICATES = (
+    # "So (B) is the answer", "18 is the final answer", "a zoo is the correct answer"
+    rf"(?i:\b{_BE}\s{{1,3}}{_SURELY}(?:the|our|my|your)\s{{1,3}}{_KIND}answer\b)",
+    rf"(?i:\b{_BE}\s{{1,3}}{_SURELY}(?:the|our|my|your)\s{{1,3}}(?:correct|right)\s{{1,3}}(?:option|choice|response|solution)\b)",
+)
+"""Verbs of announcements whose subject, the answer, precedes them."""
+_WHOLE = tuple(re.compile(_BEGIN + pattern) for pattern in _WHOLE_SENTENCES)
+_OPENED = tuple(map(re.compile, _CLAUSES))
+_PREDICATE = tuple(map(re.compile, _PREDICATES))
 _HINT = re.compile(
     r"(?i:ans|choice|option|response|solution|final|correct|letter)|(?<![A-Za-z])(?:[A-J](?![\w'’])|[(\[]\s?[A-Za-z]\s?[)\]])"
 )
@@ -111,7 +105,8 @@ _TITLE = re.compile(
     re.IGNORECASE,
 )
 _LOOSE = re.compile(
-    r"\W{0,8}(?:so|thus|therefore|hence|then|and|now|finally|in conclusion|conclusion|in summary|summary|final|the final|result|explanation)\W{0,8}",
+    r"\W{0,8}(?:so|thus|therefore|hence|then|and|now|finally|in conclusion|conclusion|in summary|summary|final"
+    r"|the final|result|explanation)\W{0,8}",
     re.IGNORECASE,
 )
 _MATH_MARKS = re.compile(r"\\[\[\]()]|\\(?:text|textbf|mathbf|mathrm|quad|,|;|!)|[${}*_`#>]|\\(?=[%$])")
@@ -119,11 +114,10 @@ _FORMULA_OR_CODE = ("```", "\\]", "$$", "|")
 
 
 class Form(NamedTuple):
-    """An announcement at [start, stop) of a sentence; `is_linked` if a conjunction or nothing precedes it."""
+    """An announcement at [start, stop) of a sentence."""
 
     start: int
     stop: int
-    is_linked: bool
 
 
 def find_form(sentence: str) -> Form | None:
@@ -135,19 +129,16 @@ def find_form(sentence: str) -> Form | None:
     plain = sentence.translate(_BLANK)
     if _HINT.search(plain) is None:
         return None
-    for pattern in _FORMS:
+    if any(pattern.match(plain) for pattern in _WHOLE):
+        return Form(0, len(sentence))
+    for pattern in _PREDICATE:
         found = pattern.search(plain)
-        if found is None:
-            continue
-        groups = found.groupdict()
-        if groups.get("all") is not None:
-            return Form(0, len(sentence), True)
-        start = found.start("start") if "start" in groups else _clause_start(plain, found.start())
-        if "clause" in groups and _QUESTION.search(plain[start : found.end() + 8]):
-            continue
-        stop = found.end()
-        return Form(start, stop, is_linked=True)
-    return None
+        start = _clause_start(plain, found.start()) if found else 0
+        if found and not _QUESTION.search(plain[start : found.end() + 8]):
+            return Form(start, found.end())
+    matches = (pattern.search(plain) for pattern in _OPENED)
+    clause = next((match for match in matches if match), None)
+    return Form(clause.start(), clause.end()) if clause else None
 
 
 def is_answer_heading(piece: str) -> bool:
@@ -180,7 +171,7 @@ def is_bare_value(text: str) -> bool:
         text = unbox(text)
     plain = " ".join(_MATH_MARKS.sub(" ", text).split())
     plain = plain[lead_stop(plain) :].strip(" .!,:;")
-    if len(plain) > 60 or not plain or has_verb(plain):
+    if len(plain) > 60 or not plain or has_sure_verb(plain):
         return False
     return re.match(
         rf"{_VALUE}(?:[):.]?\s?(?:[^\W\d][\w'’-]{{0,20}}\s?){{0,4}})\Z", plain
@@ -195,7 +186,7 @@ def _is_lone_formula(text: str) -> bool:
 
 def _clause_start(plain: str, stop: int) -> int:
     """Return where the clause that holds `stop` begins."""
-    breaks = [found for found in _CLAUSE_BREAK.finditer(plain, 0, stop)]
+    breaks = list(_CLAUSE_BREAK.finditer(plain, 0, stop))
     return breaks[-1].start() if breaks else 0
 
 

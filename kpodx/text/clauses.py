@@ -14,7 +14,8 @@ _LEAD = re.compile(
 )
 """What may open a sentence and makes no clause: bullets, numbers, concluding words."""
 _LINK = re.compile(
-    r"(?:\b(?:so|thus|therefore|hence|then|and|but|(?:so|\w{2,20}ing|(?:we|which|this|that|it|I|you) (?:can )?\w{2,12}) that|i\.e\.?|namely|meaning|giving|making|telling|showing|we know"
+    r"(?:\b(?:so|thus|therefore|hence|then|and|but|(?:so|\w{2,20}ing|(?:we|which|this|that|it|I|you) (?:can )?\w{2,12}) that"
+    r"|i\.e\.?|namely|meaning|giving|making|telling|showing|we know"
     r"|which (?:means|makes|gives|shows|implies|tells|leads|is why)(?: us)?|(?:this|that|it) (?:means|makes|gives|shows|implies|tells us)"
     r"|we (?:conclude|can conclude|can say|can see|see|find|get)|it follows|making it|is why|to)"
     r"|\\(?:text|quad|Rightarrow|implies|therefore)\{?|=>|⇒|→|->)\Z",

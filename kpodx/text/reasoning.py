@@ -20,8 +20,10 @@ from kpodx.text.pieces import find_pieces
 from kpodx.text.regions import closed_regions
 
 _NO_ANNOUNCEMENT = re.compile(
-    r"[\s*_]{0,4}(?:not\b|(?:correct|right|wrong|incorrect|reasonable|valid|plausible|verified|confirmed|clear|obvious)\b(?!\s{0,2}:)|(?:found|obtained|calculated|given|determined|based|derived|computed|the same|in the|in one|to be found)\b"
-    r"|(?:\w{1,12}\s){0,2}(?:something|someone|somewhere|somebody|a (?:place|thing|person|type|kind|way|number|word))\s(?:that|which|where|who|whose|used|you|of|in|to|with)\b)",
+    r"[\s*_]{0,4}(?:not\b|(?:correct|right|wrong|incorrect|reasonable|valid|plausible|verified|confirmed|clear|obvious)\b(?!\s{0,2}:)"
+    r"|(?:found|obtained|calculated|given|determined|based|derived|computed|the same|in the|in one|to be found)\b"
+    r"|(?:\w{1,12}\s){0,2}(?:something|someone|somewhere|somebody|a (?:place|thing|person|type|kind|way|number|word))"
+    r"\s(?:that|which|where|who|whose|used|you|of|in|to|with)\b)",
     re.IGNORECASE,
 )
 """What follows "the answer is" in reasoning about the answer."""
@@ -94,7 +96,7 @@ def take_apart(text: str) -> Parts:
     while index < len(source.pieces):
         index = _read_piece(source, index, draft)
     if draft.announcements:
-        _drop_dangling(draft, len(text))
+        _drop_dangling(draft)
     reasoning = without_headings("".join(piece for piece, _ in draft.kept).strip())
     return Parts(
         _tidy(unbox(reasoning)), draft.announcements[-1] if draft.announcements else "", len(draft.announcements)
@@ -126,18 +128,23 @@ def _markers_outside_code(text: str) -> list[tuple[int, int]]:
 def _read_piece(source: _Source, index: int, draft: _Draft) -> int:
     """Add what is kept of piece `index` to `draft`; return the index of the next piece to read."""
     piece = source.piece(index)
-    start, stop = source.pieces[index]
     cut = _find_announcement(source, index, draft)
-    if cut is None:
-        if draft.announcements and is_closing_remark(piece):
-            return index + 1
-        draft.kept.append((piece, stop))
-        return index + 1
-    kept = cut.kept
+    if cut is not None:
+        return _remove_announcement(source, index, cut, draft)
+    if not (draft.announcements and is_closing_remark(piece)):
+        draft.kept.append((piece, source.pieces[index][1]))
+    return index + 1
+
+
+def _remove_announcement(source: _Source, index: int, cut: _Cut, draft: _Draft) -> int:
+    """Add what `cut` keeps of piece `index` to `draft`; return the index after its value."""
+    start, stop = source.pieces[index]
+    piece, kept = source.piece(index), cut.kept
     after = index + 1 if cut.has_value else _skip_value(source, index + 1, is_final=cut.is_final)
     if _is_option_text(source, after):
         kept = _join(kept, keep_reason(source.piece(after), 0))
         after += 1
+
     last = source.piece(after - 1)
     space = last[len(last.rstrip()) :]
     draft.announcements.append(source.text[start : source.pieces[after - 1][1]].strip())
@@ -145,7 +152,7 @@ def _read_piece(source: _Source, index: int, draft: _Draft) -> int:
         lead = piece[: len(piece) - len(piece.lstrip())]
         draft.kept.append((lead + kept + (space or " "), stop))
     else:
-        _remove(draft, start, space)
+        _drop_lead(draft, start, space)
     return after
 
 
@@ -170,7 +177,7 @@ def _find_announcement(source: _Source, index: int, draft: _Draft) -> _Cut | Non
         return marked
     form = find_form(piece)
     if form is not None:
-        return _Cut(_join(keep_before(piece, form.start, is_linked=form.is_linked), keep_reason(piece, form.stop)))
+        return _Cut(_join(keep_before(piece, form.start, is_linked=True), keep_reason(piece, form.stop)))
     return _Cut("") if _is_lone_value(source, index, draft) else None
 
 
@@ -254,7 +261,7 @@ def _follows_colon(draft: _Draft) -> bool:
     return bool(draft.kept) and draft.kept[-1][0].rstrip(" \n*_").endswith((":", "="))
 
 
-def _remove(draft: _Draft, start: int, space: str) -> None:
+def _drop_lead(draft: _Draft, start: int, space: str) -> None:
     """Drop what led to the removed piece at `start`, and keep the line break after it."""
     while draft.kept and draft.kept[-1][1] == start and is_dangling(draft.kept[-1][0]):
         start = draft.kept[-1][1] - len(draft.kept[-1][0])
@@ -266,7 +273,7 @@ def _remove(draft: _Draft, start: int, space: str) -> None:
             draft.kept[-1] = (body + space, stop)
 
 
-def _drop_dangling(draft: _Draft, length: int) -> None:
+def _drop_dangling(draft: _Draft) -> None:
     """Drop headings, rules and half-sentences that are left at the end of the text."""
     while draft.kept and (is_dangling(draft.kept[-1][0]) or not any(map(str.isalnum, draft.kept[-1][0]))):
         is_formula = draft.kept[-1][0].rstrip().endswith(("```", "\\]", "$$", "|"))
