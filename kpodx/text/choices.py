@@ -28,7 +28,7 @@ _REASON = re.compile(
 _VERBS = r"(?:is|are|was|were|would|can|could|does|do|has|isn|cannot|refers|seems|means|must|may|might)\b"
 # What makes a leading letter one of several: "A, B, or D", "B/C", "(a) sea or (c) zoo".
 _OTHER_BARE = re.compile(
-    r"[)\]}.\"'*]{0,3}\s{0,3}(?:,?\s{0,3}(?:or|and|nor|und|oder|y|o)\s{1,3}|[,/&、]\s{0,3}|[或和与]\s{0,3})"
+    r"[)\]}.\"'*]{0,3}\s{0,3}\(?(?:,?\s{0,3}(?:or|and|nor|und|oder|y|o)\s{1,3}|[,/&、]\s{0,3}|[或和与]\s{0,3})"
     r"(?:(?:option|choice|letter)\s)?[(\[]?(?P<letter>[A-Z])[)\]]?"
     r"(?=[\s.]{0,3}\Z|\s{0,2}[,/&、;!.)]|\s{1,3}(?:or|and|und|oder|y|o|because|since|as|both)\b|[或和])",
 )
@@ -122,9 +122,10 @@ def _leading_letter(answer: str, choices: Sequence[str]) -> tuple[str, int] | No
 
 def _has_others(rest: str, letter: str) -> bool:
     """Return whether another option is named beside `letter`, given what follows it."""
+    rest = _SIDE_CLAUSE.split(rest[:400], maxsplit=1)[0]
     bare = _OTHER_BARE.match(rest)
     others = [bare] if bare else []
-    others += _OTHER_BRACKETED.finditer(rest[:400])
+    others += _OTHER_BRACKETED.finditer(rest)
     return any(other["letter"].upper() != letter for other in others)
 
 

@@ -44,7 +44,7 @@ _REWRITES = (
     (re.compile(r"\\(?:times|cdot|ast)(?![a-zA-Z])"), " * "),
     (re.compile(r"\\div(?![a-zA-Z])"), " / "),
     (re.compile(r"\\approx(?![a-zA-Z])"), " = "),
-    (re.compile(r"\\\\(?=[\s&]|\Z)|&(?==)|(?<=\s)&(?=\s)"), " "),
+    (re.compile(r"\\\\(?=[\s&]|\Z)|&(?=\s?=)"), " "),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\!"), ""),
     (re.compile(r"\\([%$])"), r"\1"),

@@ -29,8 +29,12 @@ _IN_OTHER_WORDS = re.compile(
 _ALTERNATIVE = re.compile(
     r"\s{0,3}(?:(?:[^\W\d]{1,20}\s{1,3})?(?:to|through)|(?:[^\W\d]{1,20}[\s,]{1,3}){0,5}(?:or|and|&|und|oder|y|o))\s{1,3}"
     r"(?:(?:the|about|only|another|also|either|[a-z] ?=) ?){0,2}[$€£¥₹(]?\Z"
-    r"|\s{0,3},\s{0,3}(?:[a-z] ?= ?)?[$€£¥₹(]?\Z|\s{0,3}[^\W\d]{0,8}?\s{0,3}(?:或者?|和|到|至|与|及)\s{0,3}\Z",
+    r"|\s{0,3}[,;]\s{0,3}(?:[a-z] ?= ?)?[$€£¥₹(]?\Z|\s{0,3}[^\W\d]{0,8}?\s{0,3}(?:或者?|和|到|至|与|及)\s{0,3}\Z",
     re.IGNORECASE,
+)
+# "Tom has 3 apples and Ann has 4": in reasoning the last clause concludes, behind an announcement both are given.
+_OTHER_OWNER = re.compile(
+    r"(?:\s{1,3}[^\W\d]{1,20}){0,2}[\s,;]{1,4}(?:and )?[A-Z]\w{1,15}:?\s(?:(?:has|had|have|gets|got) )?"
 )
 _BRACKET = re.compile(r"\([^()]{1,200}\)")
 _UNIT_ALONE = re.compile(r"\s{0,4}[^\W\d]{1,20},?\s{1,4}")
@@ -91,8 +95,11 @@ def _stated_number(sentence: str, quantities: Sequence[Quantity], unit: AskedUni
     for before, after in itertools.pairwise(quantities):
         if _RESTATED.search(sentence[before.stop : after.start]):
             return after.value
-    if len(quantities) > 1 and first is quantities[0] and _are_alternatives(sentence, first, quantities[1]):
-        return _only_in_unit(sentence, quantities[:2], unit)
+    if len(quantities) > 1 and first is quantities[0]:
+        second = quantities[1]
+        has_owner = _OTHER_OWNER.fullmatch(sentence[first.stop : second.start]) is not None
+        if _are_alternatives(sentence, first, second) or (has_owner and first.value != second.value):
+            return _only_in_unit(sentence, (first, second), unit)
     return first.value
 
 
