@@ -96,7 +96,7 @@ def read_answer(text: str, kind: AnswerKind, choices: Sequence[str] = (), questi
     >>> read_answer("Die Antwort lautet 18.", AnswerKind.NUMBER)
     AnswerReading(answer='18', source='announced')
     """
-    text = remove_calculator_marks(clean_completion(text)).translate(FULL_WIDTH)
+    text = remove_calculator_marks(clean_completion(text, question)).translate(FULL_WIDTH)
     return _read_text(text, kind, choices, find_asked_unit(question) if question else None)
 
 
@@ -106,7 +106,7 @@ def read_reply(text: str, kind: AnswerKind, choices: Sequence[str] = (), questio
     >>> read_reply(" (c) sea.", AnswerKind.CHOICE, ["pond", "lake", "sea"])
     AnswerReading(answer='C', source='announced')
     """
-    cleaned = remove_calculator_marks(clean_completion(text)).translate(FULL_WIDTH)
+    cleaned = remove_calculator_marks(clean_completion(text, question)).translate(FULL_WIDTH)
     unit = find_asked_unit(question) if question else None
     if find_answer_markers(cleaned) or _is_reasoning(cleaned):
         return _read_text(cleaned, kind, choices, unit)
