@@ -78,6 +78,7 @@ GOLDEN = {
         "See Vol. II. ‖Then",
         "xi. Eleventh. ‖xii. Twelfth. ‖xxxix. Last.",
         "civil. ‖Then",
+        "x. ‖The answer is n. ‖Then",
     ],
     "months and days": [
         "He came on Sept. 8th. ‖Then he left.",
