@@ -50,6 +50,7 @@ def main() -> int:
     """Damage, read, and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first text")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--student", default=str(shipped("recipes") / "quickstart-student"), help="whose tokenizer is asked"
@@ -58,10 +59,11 @@ def main() -> int:
     arguments = parser.parse_args()
     readers = readers_of_text(load_tokenizer(arguments.student))
     texts = [*SOLUTIONS, *generated_questions(20)]
-    found = campaign(readers, texts, arguments.count, arguments.seed)
+    numbers = range(arguments.first, arguments.first + arguments.count)
+    found = campaign(readers, texts, numbers, arguments.seed)
     print(
         f"{found['texts']:,} damaged texts, {found['characters']:,} characters, {found['seconds']:,} s; "
-        f"the slowest reading took {found['longest_seconds']} s ({found['longest_by']})"
+        f"the slowest reading took {found['longest_seconds']} s ({found['longest_by']}, text {found['longest_number']})"
     )
     print("seconds: " + ", ".join(f"{name} {spent:.1f}" for name, spent in found["seconds_of"].items()))
     print(f"not ended well: {len(found['bad'])}")
@@ -96,12 +98,14 @@ def tokenize(tokenizer: Any, text: str) -> int:
     return len(tokenizer(text.encode("utf-8", "replace").decode()).input_ids)
 
 
-def campaign(readers: dict[str, Callable[[str], object]], texts: list[str], count: int, seed: int) -> dict[str, Any]:
+def campaign(
+    readers: dict[str, Callable[[str], object]], texts: list[str], numbers: range, seed: int
+) -> dict[str, Any]:
     """Read all damaged texts; the times, and what did not end well."""
     bad: list[dict[str, Any]] = []
     spent: Counter[str] = Counter()
-    begun, characters, longest = time.monotonic(), 0, (0.0, "")
-    for number in range(count):
+    begun, characters, longest = time.monotonic(), 0, (0.0, "", 0)
+    for number in numbers:
         rng = random.Random(f"{seed}-{number}")
         text = mutated_text(rng.choice(texts), rng)
         characters += len(text)
@@ -118,13 +122,14 @@ def campaign(readers: dict[str, Callable[[str], object]], texts: list[str], coun
                 )
             took = time.monotonic() - asked
             spent[name] += took
-            longest = max(longest, (took, name))
+            longest = max(longest, (took, name, number))
     return {
-        "texts": count,
+        "texts": len(numbers),
         "characters": characters,
         "seconds": round(time.monotonic() - begun, 1),
         "longest_seconds": round(longest[0], 3),
         "longest_by": longest[1],
+        "longest_number": longest[2],
         "seconds_of": dict(spent),
         "bad": bad,
     }

@@ -10,6 +10,7 @@ import typer
 from kpodx.cli import terminal
 from kpodx.cli.export import RUNS
 from kpodx.errors import GateError, RunError, UsageError
+from kpodx.outside import understood
 
 if TYPE_CHECKING:
     from kpodx.acceptance.device import Remote
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from kpodx.acceptance.results import Results
     from kpodx.runs import Run
     from kpodx.runtime import Progress
+
+RESULT_OF, AGAIN = "a result of `kpodx evaluate`", "Evaluate the baseline's package again."
 
 
 def evaluate(
@@ -111,7 +114,8 @@ def evaluate(
         if before is not None:
             asked = asked_records(examination.questions)
             questions = {"name": examination.name, "n": len(asked), "sha256": hash_json(asked)}
-            check_comparable(questions, chosen, before)
+            with understood(Path(str(baseline)), RESULT_OF, AGAIN):
+                check_comparable(questions, chosen, before)
         tokens = source.manifest["recipe"]["evaluation"]["max_new_tokens"]
         bounds = device_of(manifest, threads=threads, memory_mib=memory, batch_size=batch_size, max_new_tokens=tokens)
         document = evaluate_package(folder, target, examination, bounds, progress, chosen, remote)
@@ -121,7 +125,9 @@ def evaluate(
         _print(document, target)
     failed = failures(document)
     if before is not None:
-        fallen, unknown = regressions(document, before, Tolerances(tolerate_accuracy, tolerate_size, tolerate_latency))
+        tolerances = Tolerances(tolerate_accuracy, tolerate_size, tolerate_latency)
+        with understood(Path(str(baseline)), RESULT_OF, AGAIN):
+            fallen, unknown = regressions(document, before, tolerances)
         for line in unknown:
             terminal.say(f"not compared with the baseline: {line}")
         failed += [f"against the baseline, {line}" for line in fallen]

@@ -38,7 +38,7 @@ Tokenizer = Any
 _UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
 
 
-def _explain(name: str, what: str, error: Exception) -> ModelError:
+def _explain(name: str, what: str, error: BaseException) -> ModelError:
     if Path(name).is_dir():
         files = ", ".join(sorted(p.name for p in Path(name).iterdir())) or "nothing"
         hint = (
@@ -64,6 +64,11 @@ def load_tokenizer(name: str, revisions: Mapping[str, str] | None = None) -> Tok
     except Exception as error:
         # The tokenizers library raises a bare Exception for a damaged tokenizer.json.
         if type(error) is not Exception and not isinstance(error, _UNLOADABLE):
+            raise
+        raise _explain(name, "tokenizer", error) from error
+    except BaseException as error:
+        # What its Rust raises when it gives up is not an Exception, and has no name in Python.
+        if type(error).__name__ != "PanicException":
             raise
         raise _explain(name, "tokenizer", error) from error
     if not tokenizer.is_fast:

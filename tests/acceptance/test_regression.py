@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kpodx.acceptance.regression import Tolerances, regressions
 from kpodx.errors import DataError
+from kpodx.outside import understood
 
 
 def result(accuracy: float = 0.9, size: float = 10.0, answer_ms: float = 100.0) -> dict[str, Any]:
@@ -56,3 +58,13 @@ def test_other_questions_and_missing_models_are_refused() -> None:
     more["models"] = [*more["models"], {"quantization": "q4"}]
     with pytest.raises(DataError, match="not evaluated: q4"):
         regressions(result(), more, Tolerances())
+
+
+@pytest.mark.parametrize("lost", ["machine", "device", "questions", "models"])
+def test_a_baseline_of_another_shape_is_one_error(lost: str) -> None:
+    baseline = {**result(), lost: {"models": [{"quantization": "q8"}]}.get(lost, [])}
+    with (
+        pytest.raises(DataError, match="is not a result of"),
+        understood(Path("old.json"), "a result of `kpodx evaluate`"),
+    ):
+        regressions(result(), baseline, Tolerances())

@@ -264,3 +264,25 @@ def test_a_program_that_a_model_brings_along_is_not_run(
     with contextlib.suppress(ModelError):
         load(str(folder))
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "ALQCAA=x"}},
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": ""}},
+        {"normalizer": {"type": "Nothing"}},
+        {"model": {"type": "Unigram", "vocab": [], "unk_id": 10**9}},
+        {"model": 3},
+    ],
+    ids=str,
+)
+def test_a_damaged_tokenizer_is_one_error_also_when_its_rust_gives_up(
+    tiny_t5: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    folder = tmp_path / "student"
+    shutil.copytree(tiny_t5, folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(ModelError, match="Cannot load the tokenizer"):
+        load_tokenizer(str(folder))
