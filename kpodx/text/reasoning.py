@@ -32,7 +32,7 @@ _VALUE_NEXT = re.compile(
 )
 _OTHER_ANSWER = re.compile(
     r"(?:/|\b(?:next|first|second|third|fourth|fifth|previous|earlier|other|another|each|every|wrong|incorrect|one|his|her|their"
-    r"|whose|intermediate|partial)\s{1,3})\Z",
+    r"|whose|intermediate|partial|\w{1,20}['’]s)\s{1,3})\Z",
     re.IGNORECASE,
 )
 """What precedes "answer" if another one is meant than that of the question."""
@@ -167,7 +167,7 @@ class _Cut:
 def _find_announcement(source: _Source, index: int, draft: _Draft) -> _Cut | None:
     """Return what is kept of a piece that announces the answer, or None if it does not."""
     piece = source.piece(index)
-    if not any(map(str.isalnum, piece)):
+    if not any(map(str.isalnum, piece)) or piece.lstrip().startswith(("```", "~~~")):
         return None
     if is_answer_heading(piece):
         return _Cut("", has_value=False, is_final="final" in piece.lower())
