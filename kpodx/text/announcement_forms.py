@@ -29,6 +29,7 @@ _SURELY = r"(?:(?:therefore|thus|hence|clearly|definitely|likely|most\slikely|pr
 _RIGHT = (
     r"(?:(?:the|a|our|my)\s{1,3})?(?:(?:most|very|single)\s{1,3}){0,2}"
     rf"(?:correct|right|best|true|accurate|appropriate|suitable|likely|logical|reasonable|answer|correct\s{_NOUN})\b"
+    r"(?!\s(?:only|if|when|for|about|that|to|in|as)\b)"
 )
 _THE = r"(?:(?:the|my|our)\s{1,3})?"
 _NAME = r"(?i:(?:the|option|choice|answer|letter)\s){0,2}"
@@ -55,7 +56,7 @@ _WHOLE_SENTENCES = (
 """Announcements that fill a sentence."""
 _CLAUSES = (
     # "the solution is 18", "the correct letter must be (B)", "the final answer, rounded to cents, is 18"
-    rf"\b(?i:{_LINK}(?:the|our|my|your)\s{{1,3}}{_KIND}(?:answer|letter|option|choice|response|solution)){_ASIDE}\s{{1,3}}"
+    rf"\b(?i:{_LINK}(?:the|our|my|your)\s{{1,3}}{_KIND}(?:answer|letter|option|choice|response|solution|final\sresult)){_ASIDE}\s{{1,3}}"
     rf"(?i:{_BE}\s{{1,3}}{_SURELY}(?:(?:option|choice|letter|answer|equal\sto|approximately|about|exactly)\s)?){_VALUE}{_NO_MORE}",
     # "Hence option C is correct"
     rf"(?:\A|(?<=[\s,;]))(?i:{_LINK}(?:the\s{{1,3}})?(?:option|choice|answer|letter)\s{{1,3}})(?:{_LETTER}|[A-J]\b)"

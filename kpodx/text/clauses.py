@@ -45,7 +45,7 @@ _VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS}|\w{{2,20}}(?:ed|es
 _EQUATION = re.compile(
     r"[^\n=]{0,200}\d[^\n=]{0,60}(?:[-+*/×÷·−–]|\\(?:times|cdot|div|frac))[^\n=]{0,200}=[^\n]{0,40}\d"
 )
-_CLOSED = re.compile(r"(?P<mark>[.!?])[\"'”’»)\]}*_$]{0,6}\s*\Z")
+_CLOSED = re.compile(r"(?P<mark>[.!?。！？])[\"'”’»)\]}*_$]{0,6}\s*\Z")
 
 
 def keep_before(sentence: str, start: int, *, is_linked: bool) -> str:
@@ -187,5 +187,5 @@ def _closed(clause: str, mark: str) -> str:
     """Return `clause` with its emphasis and brackets closed, ended by `mark`."""
     closing = ")" if clause.count("(") > clause.count(")") else ""
     closing += "**" if clause.count("**") % 2 else ""
-    end = "" if clause.endswith((".", "!", "?", "\\]", "$$")) else mark
+    end = "" if clause.endswith((".", "!", "?", "。", "\\]", "$$")) else mark
     return clause + closing + end

@@ -19,9 +19,10 @@ _LEADING_A = re.compile(r"\s*+[*]{0,2}A[*]{0,2}:[*]{0,2}\s*+")
 _HEADING_WORDS = (
     r"solution|explanation|reasoning|reasons?|rationale|justification|analysis|working|approach|chain of thought|thought process"
     r"|step[- ]by[- ]step(?: (?:solution|explanation|reasoning))?"
+    r"|erklärung|begründung|lösung|explicación|razonamiento|solución|解释|解析|解答|分析|推理"
 )
 _HEADING_PREFIX = r"(?:#{1,6}[ ]?)?[*_]{0,3}(?:(?:detailed|full|brief|short|my|the|step[- ]by[- ]step) )?"
-_HEADING_END = r"[*_]{0,3}(?::[*_]{0,3}|(?=[ \t]{0,20}(?:\n|\Z)))\s*+"
+_HEADING_END = r"[*_]{0,3}(?:[:：][*_]{0,3}|(?=[ \t]{0,20}(?:\n|\Z)))\s*+"
 _HEADING = re.compile(
     rf"\s*+{_HEADING_PREFIX}(?:(?P<answer>answer|response)|{_HEADING_WORDS}){_HEADING_END}", re.IGNORECASE
 )

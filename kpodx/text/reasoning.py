@@ -33,7 +33,7 @@ _VALUE_NEXT = re.compile(
 )
 _OTHER_ANSWER = re.compile(
     r"(?:/|\b(?:next|first|second|third|fourth|fifth|previous|earlier|other|another|each|every|wrong|incorrect|one|his|her|their"
-    r"|whose|intermediate|partial)\s{1,3})\Z",
+    r"|whose|intermediate|partial|\w{1,20}['’]s)\s{1,3})\Z",
     re.IGNORECASE,
 )
 """What precedes "answer" if another one is meant than that of the question."""
@@ -43,6 +43,9 @@ _CLAUSE_OPENING = re.compile(
 )
 """What precedes a label such as "Answer:" that announces."""
 _CONJUNCTION = re.compile(r"(?:and|but|so|thus|therefore|hence|then)\b", re.IGNORECASE)
+_OUTPUT = re.compile(
+    r"(?:`{3,20}|~{3,20})(?:output|text|txt|plaintext|console)?\s*(?P<line>[^\n`~]{1,400})\s*(?:`{3,20}|~{3,20})"
+)
 _LETTER_END = re.compile(r"(?:\A|[\s*_(:\"“])[A-Ja-j]\.[ ]{1,3}\Z")
 _LONGEST_OPTION = 5
 """Words of an option's text that begins with a capital letter."""
@@ -170,6 +173,8 @@ def _find_announcement(source: _Source, index: int, draft: _Draft) -> _Cut | Non
     piece = source.piece(index)
     if not any(map(str.isalnum, piece)):
         return None
+    if piece.lstrip().startswith(("```", "~~~")):
+        return _Cut("") if _prints_announcement(piece) else None
     if is_answer_heading(piece):
         return _Cut("", has_value=False, is_final="final" in piece.lower())
     marked = _find_marked(source, index)
@@ -179,6 +184,12 @@ def _find_announcement(source: _Source, index: int, draft: _Draft) -> _Cut | Non
     if form is not None:
         return _Cut(_join(keep_before(piece, form.start, is_linked=True), keep_reason(piece, form.stop)))
     return _Cut("") if _is_lone_value(source, index, draft) else None
+
+
+def _prints_announcement(block: str) -> bool:
+    """Return whether a code block is the output of a program that prints an announcement of the answer."""
+    output = _OUTPUT.fullmatch(block.strip())
+    return output is not None and bool(find_answer_markers(output["line"]) or find_form(output["line"]))
 
 
 def _find_marked(source: _Source, index: int) -> _Cut | None:
