@@ -64,6 +64,14 @@ def is_symbolic(answer: str) -> bool:
     return _is_formula(_inside(answer) or answer, is_whole=True)
 
 
+_ENVIRONMENT = re.compile(
+    r"[\s$]{0,8}(?:\\\[\s{0,4})?\\begin\{(?P<name>(?:align(?:ed)?|gather(?:ed)?|split|eqnarray|equation|multline)\*?)\}"
+    r"(?P<rows>.{0,600}?)\\end\{(?P=name)\}",
+    re.DOTALL,
+)
+"""A derivation in rows, which ends with what it finds."""
+
+
 def states_formula(segment: str) -> bool:
     """Whether a sentence after an answer marker begins with such mathematics; prose behind it does not matter.
 
@@ -72,6 +80,10 @@ def states_formula(segment: str) -> bool:
     """
     if _PLAIN.match(segment):
         return False
+    derivation = _ENVIRONMENT.match(segment)
+    if derivation is not None:
+        last_row = re.split(r"\\\\(?![a-zA-Z])", derivation["rows"].rstrip("\\ \n"))[-1]
+        return _is_formula(last_row.replace("&", " ").strip(" =\n"), is_whole=True)
     segment = segment[:_WINDOW]
     inside = _inside(segment)
     if inside is not None:

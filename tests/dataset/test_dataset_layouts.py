@@ -160,7 +160,7 @@ def test_answers_that_are_mathematics_are_read(tmp_path: Path) -> None:
         "2(2k+1)",
         r"(2, \infty)",
         "2k+2",
-        "x = 5",
+        "x > 5",
         r"3\pi",
         "x^2",
         r"\text{no} \cup 3",

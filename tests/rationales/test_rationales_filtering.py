@@ -52,7 +52,7 @@ def test_every_reason() -> None:
 
 
 def test_a_torn_text_is_rejected_and_counted_by_its_kind() -> None:
-    ends = ["Therefore, Olivia collected", "She has (9 * 2", "**So", "```python\n9 * 2"]
+    ends = ["Therefore, Olivia collected", "She has (9 * 2", "**So she has 18 eggs.", "```python\n9 * 2"]
     candidates = [Candidate(TRAIN, f"The answer is 18.\n\n9 * 2 = 18. {end}") for end in ends[:3]]
     candidates.append(Candidate(TRAIN, f"The answer is 18.\n\n9 * 2 = 18.\n{ends[3]}"))
     for filter_kind in ("correct", "none"):

@@ -27,7 +27,10 @@ def runner(repository: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        # A runner finds the modules beside it, as a program does.
+        patch.syspath_prepend(str(repository / "export" / "runners"))
+        spec.loader.exec_module(module)
     return module
 
 
