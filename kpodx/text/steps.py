@@ -262,14 +262,13 @@ class _Splitter:
         word = written.lstrip("0123456789.,-½¼¾")
         if not word or len(word) > LONGEST or not word[-1].isalpha():
             return False
-        has_figure = len(word) < len(written) or _FIGURE_BEFORE.search(
-            text, max(self.start, place - len(word) - 3), place - len(word)
-        )
-        if has_figure and word in _ORDINALS:
-            return False
         kind = KINDS.get(word.lower())
-        if kind is Abbreviation.MEASURE and not has_figure:
-            kind = None
+        if kind is Abbreviation.MEASURE or word in _ORDINALS:
+            before = place - len(word)
+            has_figure = len(word) < len(written) or _FIGURE_BEFORE.search(text, max(self.start, before - 3), before)
+            if has_figure and word in _ORDINALS:
+                return False
+            kind = kind if has_figure or kind is not Abbreviation.MEASURE else None
         if kind is not None and (len(word) > 1 or word.islower() or kind is Abbreviation.MEASURE):
             return self._goes_on(kind, word, place, stop, following)
         if len(word) > 1:
@@ -312,6 +311,8 @@ class _Splitter:
     def _letter_goes_on(self, place: int) -> bool:
         """Whether a letter without a capital after it is part of "i. e." or a label as in "two cases: a. x is even"."""
         text = self.text
+        if text[place - 1] not in "iegapmzBdh":
+            return text[max(self.start, place - 4) : place - 1].rstrip()[-1:] in (":", ";")
         if _SPACED.match(text, max(self.start, place - 1)) or _SPACED.match(text, max(self.start, place - 4)):
             return True
         return text[max(self.start, place - 4) : place - 1].rstrip()[-1:] in (":", ";")
