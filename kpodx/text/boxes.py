@@ -36,15 +36,6 @@ def unbox(text: str) -> str:
     return _BARE_DIGIT.sub("", "".join(pieces))
 
 
-def without_boxes(text: str) -> str:
-    r"""Return `text` with each closed box cut out, value and all."""
-    at, pieces = 0, []
-    for start, _, _, stop in _outer_boxes(text):
-        pieces.append(text[at:start])
-        at = stop
-    return "".join((*pieces, text[at:]))
-
-
 def _outer_boxes(text: str) -> list[tuple[int, int, int, int]]:
     """Return (start, start of the content, stop of the content, stop) of each closed box that is inside no other."""
     boxes: list[tuple[int, int, int, int]] = []

@@ -104,7 +104,7 @@ def has_clause(text: str) -> bool:
     >>> has_clause("Therefore, among A through E"), has_clause("8 + 5 = 13"), has_clause("A zoo has cages")
     (False, True, True)
     """
-    clause = text[_lead_stop(text) :].strip()
+    clause = text[lead_stop(text) :].strip()
     phrase = _PHRASE.match(clause)
     if phrase and phrase[0].lower() in _SUBJECTS:
         # "This means", "We know": a subject and a verb alone.
@@ -129,10 +129,6 @@ def has_sure_verb(text: str) -> bool:
 
 def lead_stop(text: str) -> int:
     """Return where the words that open a sentence and make no clause ("So", "2. ", "Step 3:") stop."""
-    return _lead_stop(text)
-
-
-def _lead_stop(text: str) -> int:
     match = _LEAD.match(text)
     assert match is not None
     return match.end()
@@ -161,7 +157,7 @@ def _up_to_break(head: str) -> str:
 
 def _as_sentence(clause: str, mark: str) -> str:
     """Return `clause` closed by `mark`, without a subordinating word before it; "" if it is no whole clause."""
-    body = clause[_lead_stop(clause) :]
+    body = clause[lead_stop(clause) :]
     reason = _REASON.match(body)
     if reason and not _has_main_clause(body):
         clause = body = body[reason.end() :]
