@@ -156,7 +156,7 @@ def reads_of(phase: Phase, recipe: Any) -> tuple[str, ...]:
     optional = {"weighting", "difficulty", "curriculum"}
     if phase.name == "distillation":
         return tuple(name for name in phase.reads if name not in optional or name in recipe.distillation.needs)
-    if phase.name == "difficulty" and not recipe.difficulty.token_weights:
+    if phase.name == "difficulty" and not recipe.difficulty.uses_weights:
         return tuple(name for name in phase.reads if name != "weighting")
     return phase.reads
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -72,6 +73,10 @@ def _options(
 
 def main() -> None:
     """Run the command line; an expected error is one line and a hint, its traceback comes with --debug only."""
+    # Read when torch loads. A thread that spins while it waits takes the core from whatever else runs on the machine:
+    # beside busy processes, training with spinning threads is several times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     set_up_logging(stderr_console())
