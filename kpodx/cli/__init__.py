@@ -23,6 +23,7 @@ from kpodx.cli import (
     serve,
     show,
     status,
+    study,
     validate,
 )
 from kpodx.cli.terminal import print_error, set_up_logging, stderr_console
@@ -46,6 +47,7 @@ for _command in (
     validate.validate,
     status.status,
     compare.compare,
+    study.study,
     show.show,
     report.report,
     doctor.doctor,
