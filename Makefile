@@ -39,7 +39,7 @@ demo: install  ## distil the quickstart recipe, export the student, evaluate its
 	@echo "the demo took $$(( $$(date +%s) - $(BEGUN) )) seconds, installation not counted"
 
 compare: install  ## train answer-only, std-cot and kpod alike, three seeds each, and print them side by side
-	$(BIN)/python benchmarks/compare_methods.py --runs runs/compare
+	$(BIN)/kpodx study methods --jobs 2 --folder runs/compare
 
 test: install  ## run all tests
 	$(TEST) $(BIN)/python -m pytest -n 2 -q

@@ -58,16 +58,16 @@ class Phase:
 _MODEL = ("student", "runtime.device", "runtime.dtype")
 
 PHASES = (
-    Phase("dataset", (), 1),
-    Phase("rationales", ("dataset",), 2),
-    Phase("weighting", ("dataset", "rationales"), 1, _MODEL),
-    Phase("difficulty", ("dataset", "rationales", "weighting"), 1, _MODEL),
+    Phase("dataset", (), 2),
+    Phase("rationales", ("dataset",), 3),
+    Phase("weighting", ("dataset", "rationales"), 2, _MODEL),
+    Phase("difficulty", ("dataset", "rationales", "weighting"), 2, _MODEL),
     # The schedule's last stage is a share of the epochs.
-    Phase("curriculum", ("dataset", "rationales", "difficulty"), 1, (*_MODEL, "distillation.epochs")),
+    Phase("curriculum", ("dataset", "rationales", "difficulty"), 2, (*_MODEL, "distillation.epochs")),
     Phase(
-        "distillation", ("dataset", "rationales", "weighting", "difficulty", "curriculum"), 1, _MODEL, distributed=True
+        "distillation", ("dataset", "rationales", "weighting", "difficulty", "curriculum"), 2, _MODEL, distributed=True
     ),
-    Phase("evaluation", ("dataset", "distillation"), 1, _MODEL),
+    Phase("evaluation", ("dataset", "distillation"), 2, _MODEL),
 )
 
 
@@ -156,7 +156,7 @@ def reads_of(phase: Phase, recipe: Any) -> tuple[str, ...]:
     optional = {"weighting", "difficulty", "curriculum"}
     if phase.name == "distillation":
         return tuple(name for name in phase.reads if name not in optional or name in recipe.distillation.needs)
-    if phase.name == "difficulty" and not recipe.difficulty.token_weights:
+    if phase.name == "difficulty" and not recipe.difficulty.uses_weights:
         return tuple(name for name in phase.reads if name != "weighting")
     return phase.reads
 

@@ -128,9 +128,8 @@ def shipped_folder() -> Path:
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Path of every shipped recipe by name, such as "quickstart" or "studies/ablation"."""
-    folder = shipped_folder()
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.toml"))}
+    """Return the path of every shipped recipe by name, such as "quickstart"."""
+    return {path.stem: path for path in sorted(shipped_folder().glob("*.toml"))}
 
 
 def find_recipe(path_or_name: str) -> Path:
@@ -178,12 +177,17 @@ def copy_recipe(name: str, target: Path) -> list[Path]:
 
 
 def load_recipe(
-    path_or_name: str, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    path_or_name: str,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    *,
+    assignments: Sequence[Assignment] = (),
 ) -> ResolvedRecipe:
-    """Build a recipe from its file, then KPODX__… variables, then overrides, the last the strongest.
+    """Build a recipe from its file, then KPODX__… variables, assignments and overrides, the last the strongest.
 
     Args:
         path_or_name: a TOML file, or the name of a shipped recipe.
+        assignments: settings of a study.
         overrides: "a.b=value", values as TOML literals or bare text; relative paths are read from the working folder.
         environment: variables, of which KPODX__A__B sets a.b; none if None.
 
@@ -203,7 +207,7 @@ def load_recipe(
         written = load_toml(path)
     except ConfigError as error:
         raise ConfigError("\n".join([error.message, *problems]), hint=error.hint) from error
-    layers = merge([named], written, environment_assignments(environment or {}, here), typed)
+    layers = merge([named], written, environment_assignments(environment or {}, here), assignments, typed)
     problems += layers.problems
     recipe = _validate(layers, problems)
     recipe = _absolute(recipe, lambda key: layers.bases.get(key, path.resolve().parent))

@@ -18,6 +18,7 @@ import torch
 from tiny_models import make_tiny_llama, make_tiny_t5
 
 from kpodx import artifacts
+from kpodx.curriculum.config import CurriculumConfig
 from kpodx.distillation.config import DistillationConfig
 from kpodx.modeling.config import LoraSettings, StudentConfig
 from kpodx.modeling.loading import load_tokenizer
@@ -91,6 +92,7 @@ def context_for(
         student=StudentConfig(model=str(inputs / "model"), lora=None if lora is None else LoraSettings(**lora)),
         runtime=RuntimeConfig(device="cpu", dtype=dtype),
         distillation=DistillationConfig(**(defaults | settings)),
+        curriculum=CurriculumConfig(),
     )
     names = ("dataset", "rationales", "weighting", "curriculum")
     return PhaseContext(recipe, {name: inputs / name for name in names}, output, seed=3)

@@ -44,7 +44,7 @@ class FakeWeighting(FakeTable):
 class FakeDifficulty(FakeTable):
     """Step difficulties."""
 
-    token_weights: bool = True
+    uses_weights: bool = True
 
 
 class FakeDistillation(FakeTable):

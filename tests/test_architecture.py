@@ -36,6 +36,7 @@ FLOORS: dict[str, int] = {
     "acceptance": 4,
     "reporting": 4,
     "serving": 4,
+    "study": 4,
     "fingerprints": 4,
     "launch": 4,
     "pipeline": 4,

@@ -88,7 +88,7 @@ def test_everything_runs_once_and_then_nothing(bench: Bench) -> None:
         ({"student": {"rank": 8}}, ALL[2:]),
         ({"runtime": {"dtype": "float32"}}, ALL[2:]),
         ({"runtime": {"num_threads": 1}}, []),
-        ({"difficulty": {"token_weights": False}}, ALL[3:]),
+        ({"difficulty": {"uses_weights": False}}, ALL[3:]),
         ({"seed": 1}, ALL),
         ({"name": "other"}, []),
     ],
@@ -102,8 +102,8 @@ def test_a_change_runs_the_phase_and_its_dependants_again(
 
 
 def test_difficulty_without_token_weights_does_not_depend_on_weighting(bench: Bench) -> None:
-    bench.run(difficulty={"token_weights": False})
-    again = bench.run(difficulty={"token_weights": False}, weighting={"coef": 0.9})
+    bench.run(difficulty={"uses_weights": False})
+    again = bench.run(difficulty={"uses_weights": False}, weighting={"coef": 0.9})
     assert again == ["weighting", "distillation", "evaluation"]
 
 
@@ -115,7 +115,7 @@ def test_plain_methods_skip_weights_and_schedule(bench: Bench) -> None:
 def test_stopping_early_runs_what_leads_there(bench: Bench) -> None:
     assert bench.run(Choice(stop="curriculum"), distillation={"method": "std-cot"}) == ALL[:5]
     assert bench.manifest()["state"] == "partial"
-    names = [p.name for p in needed_phases(fake_phases.FakeRecipe(difficulty={"token_weights": False}), "curriculum")]
+    names = [p.name for p in needed_phases(fake_phases.FakeRecipe(difficulty={"uses_weights": False}), "curriculum")]
     assert names == ALL[:5], "weighting is needed later by the distillation"
 
 

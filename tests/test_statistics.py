@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpodx.statistics import (
+    crossed_bootstrap,
     exact_mcnemar,
+    holm,
     paired_bootstrap,
     rank_separation,
     rank_separation_p_value,
@@ -163,3 +165,47 @@ def test_tango_covers_the_truth() -> None:
     draws = np.random.default_rng(0).multinomial(200, [0.04, 0.07, 0.89], size=2000)
     bounds = [tango_interval(int(b), int(c), 200) for b, c, _ in draws]
     assert np.mean([low <= -0.03 <= high for low, high in bounds]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_crossed_bootstrap_by_hand() -> None:
+    """With one seed and two questions a resample's mean is -1, 0 or 1 with probability ¼, ½, ¼."""
+    found = crossed_bootstrap(np.array([[1.0, -1.0]]), 0, confidence=0.4)
+    assert (found.low, found.high) == (0.0, 0.0)
+    assert found.p_value == 1.0
+    wide = crossed_bootstrap(np.array([[1.0, -1.0]]), 0, confidence=0.95)
+    assert (wide.low, wide.high) == (-1.0, 1.0)
+
+
+def test_seeds_that_disagree_widen_the_crossed_interval() -> None:
+    """The same mean over all cells; in the second table it depends on the seed."""
+    agreeing = np.tile([1.0, 0.0], (4, 100))
+    disagreeing = np.repeat([[1.0], [0.0], [1.0], [0.0]], 200, axis=1)
+    narrow, wide = crossed_bootstrap(agreeing, 0), crossed_bootstrap(disagreeing, 0)
+    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+    assert narrow.low < 0.5 < narrow.high
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_the_crossed_p_value_sees_a_difference(shift: float) -> None:
+    rng = np.random.default_rng(1)
+    table = rng.choice([-1.0, 0.0, 1.0], p=[0.2 - shift / 2, 0.6, 0.2 + shift / 2], size=(5, 400))
+    found = crossed_bootstrap(table, 0)
+    assert (found.p_value < 0.001) == (shift > 0)
+    assert (found.low > 0) == (shift > 0)
+    assert crossed_bootstrap(table, 0) == found
+
+
+def test_holm_by_hand_and_its_properties() -> None:
+    assert holm([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(values: list[float]) -> None:
+    corrected = holm(values)
+    assert all(new >= old for new, old in zip(corrected, values, strict=True))
+    assert all(new <= 1 for new in corrected)
+    order = sorted(range(len(values)), key=lambda place: values[place])
+    assert [corrected[place] for place in order] == sorted(corrected)

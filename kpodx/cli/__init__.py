@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from kpodx.cli import (
     serve,
     show,
     status,
+    study,
     validate,
 )
 from kpodx.cli.terminal import print_error, set_up_logging, stderr_console
@@ -47,6 +49,7 @@ for _command in (
     validate.validate,
     status.status,
     compare.compare,
+    study.study,
     show.show,
     report.report,
     doctor.doctor,
@@ -74,6 +77,10 @@ def _options(
 
 def main() -> None:
     """Run the command line; an expected error is one line and a hint, its traceback comes with --debug only."""
+    # Read when torch loads. A thread that spins while it waits takes the core from whatever else runs on the machine:
+    # beside busy processes, training with spinning threads is several times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     set_up_logging(stderr_console())

@@ -28,6 +28,9 @@ class CurriculumConfig(Config):
     """Share C0/B of the total difficulty that the student learns at stage 0."""
     full_stage: int | None = Field(default=None, ge=1, le=10_000)
     """Stage T, in epochs, whose budget is the total difficulty; None takes half of distillation.epochs."""
+    given_steps: Literal["decoder", "encoder"] = "decoder"
+    """Where an encoder-decoder student reads the steps that are given: forced in the decoder, or behind the question in
+    the encoder. A decoder-only student always reads them behind the question."""
     steps_per_increase: int = Field(default=1, ge=1, le=32_767)
     """Steps Δs by which a selected rationale's target grows in one stage."""
     num_clusters: int = Field(default=5, ge=1)

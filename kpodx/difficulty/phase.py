@@ -9,7 +9,7 @@ import numpy as np
 from kpodx import artifacts
 from kpodx.difficulty.config import DifficultyConfig
 from kpodx.difficulty.scoring import score_in_shards
-from kpodx.difficulty.steps import step_difficulties
+from kpodx.difficulty.steps import step_difficulties, step_lengths
 from kpodx.errors import KpodxError
 from kpodx.modeling.config import StudentConfig
 from kpodx.modeling.examples import model_family
@@ -37,7 +37,7 @@ def run(context: PhaseContext) -> dict[str, object]:
         max_target_tokens=student.max_target_tokens,
         encoder_decoder=family.encoder_decoder,
     )
-    weights = artifacts.load_token_weights(context.inputs["weighting"]) if config.token_weights else None
+    weights = artifacts.load_token_weights(context.inputs["weighting"]) if config.uses_weights else None
     if weights is not None:
         check_token_weights(weights, tokenized, tokenizer)
     shards = context.output / "shards"
@@ -51,10 +51,13 @@ def run(context: PhaseContext) -> dict[str, object]:
         dtype=dtype,
         progress=context.progress,
     )
-    per_rationale = [
-        step_difficulties(loss, None if weights is None else weights.of(row), np.array(item.step_stops))
-        for row, (item, loss) in enumerate(zip(tokenized, losses, strict=True))
-    ]
+    per_rationale = []
+    for row, (item, loss) in enumerate(zip(tokenized, losses, strict=True)):
+        stops = np.array(item.step_stops)
+        if config.measure == "length":
+            per_rationale.append(step_lengths(stops))
+        else:
+            per_rationale.append(step_difficulties(loss, None if weights is None else weights.of(row), stops))
     difficulty = np.concatenate(per_rationale)
     bad = [item.rationale_id for item, d in zip(tokenized, per_rationale, strict=True) if not np.isfinite(d).all()]
     if bad:

@@ -39,3 +39,15 @@ def step_difficulties(
             for start, stop in zip(starts, step_stops, strict=True)
         ]
     )
+
+
+def step_lengths(step_stops: Int[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
+    """Return each step's number of tokens, float64 [K]: the difficulty of a curriculum by length.
+
+    Args:
+        step_stops: token index after each step, rising, [K].
+
+    >>> step_lengths(np.array([3, 7, 8])).tolist()
+    [3.0, 4.0, 1.0]
+    """
+    return np.diff(step_stops, prepend=0).astype(np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset
 
-from kpodx.modeling.examples import IGNORED, Example, ModelFamily, build_example, length_buckets
+from kpodx.modeling.examples import IGNORED, Example, ModelFamily, Placement, build_example, length_buckets
 from kpodx.modeling.tokenization import TokenizedRationale
 from kpodx.schema import Schedule, TokenWeights
 
@@ -28,6 +28,7 @@ class StagedRationales(Dataset[Example]):
         family: the student's layout.
         weights: their token weights, in the same order; None counts each token once.
         schedule: their schedule, in the same order; None gives no steps.
+        placement: where an encoder-decoder reads given steps.
     """
 
     def __init__(
@@ -37,11 +38,16 @@ class StagedRationales(Dataset[Example]):
         *,
         weights: TokenWeights | None = None,
         schedule: Schedule | None = None,
+        placement: Placement = "decoder",
     ) -> None:
         ids = tuple(item.rationale_id for item in items)
         assert weights is None or weights.rationale_ids == ids, "token weights of other rationales"
         assert schedule is None or schedule.rationale_ids == ids, "a schedule of other rationales"
-        self.items, self.family, self.weights, self.schedule = items, family, weights, schedule
+        self.items = items
+        self.family = family
+        self.weights = weights
+        self.schedule = schedule
+        self.placement: Placement = placement
 
     def __len__(self) -> int:
         """Rationales in one epoch."""
@@ -64,7 +70,8 @@ class StagedRationales(Dataset[Example]):
         stage, row = divmod(index, len(self.items))
         item = self.items[row]
         weight = None if self.weights is None else self.weights.of(row)
-        return build_example(item, weight, item.input_tokens(self.input_steps(row, stage)), self.family, row=row)
+        given = item.input_tokens(self.input_steps(row, stage))
+        return build_example(item, weight, given, self.family, row=row, placement=self.placement)
 
     def target_lengths(self, stage: int) -> npt.NDArray[np.int64]:
         """Target tokens of each example at a stage, end mark included, int64 [N]."""
@@ -77,19 +84,27 @@ class StagedRationales(Dataset[Example]):
         )
 
     def bucket_keys(self, stage: int) -> npt.NDArray[np.int64]:
-        """What examples are sorted by so that neighbours need little padding, int64 [N, 2], the first column first.
+        """Return what examples are sorted by so that neighbors need little padding, int64 [N, 2], first column first.
 
-        Decoder-only: all tokens, then targets. Encoder-decoder, which pads two sequences: one of 16 bands of target length, then input
-        length, rising and falling in turn so that neighbours across a band's edge are alike too. Sorted by target length alone, GSM8K in
-        batches of 4 pads the input by 29 %; with the bands it is 11 %, at 5 % of the target instead of 2 %.
+        Decoder-only: all tokens, then targets. Encoder-decoder, which pads two sequences: one of 16 bands of the
+        decoder's length, then the encoder's length, rising and falling in turn so that neighbors across a band's edge
+        are alike too. Sorted by target length alone, GSM8K in batches of 4 pads the input by 29 %; with the bands it
+        is 11 %, at 5 % of the target instead of 2 %.
         """
         target = self.target_lengths(stage)
-        whole = np.array([len(i.prompt_ids) + len(i.rationale_ids) + len(i.answer_ids) + 1 for i in self.items])
+        prompt = np.array([len(item.prompt_ids) for item in self.items])
+        said = np.array([len(item.rationale_ids) + len(item.answer_ids) + 1 for item in self.items])
         if not self.family.encoder_decoder:
-            return np.stack([whole, target], axis=1)
-        band = np.empty_like(target)
-        band[np.argsort(target, kind="stable")] = np.arange(len(target)) * TARGET_BANDS // len(target)
-        return np.stack([band, np.where(band % 2, target - whole, whole - target)], axis=1)
+            return np.stack([prompt + said, target], axis=1)
+
+        # Forced steps lengthen the decoder's sequence, steps in the encoder lengthen the encoder's.
+        forced = self.placement == "decoder"
+        decoder = said if forced else target
+        encoder = prompt if forced else prompt + said - target
+
+        band = np.empty_like(decoder)
+        band[np.argsort(decoder, kind="stable")] = np.arange(len(decoder)) * TARGET_BANDS // len(decoder)
+        return np.stack([band, np.where(band % 2, -encoder, encoder)], axis=1)
 
 
 def _without_targets(example: Example) -> Example:

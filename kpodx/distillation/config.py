@@ -31,9 +31,18 @@ class DistillationConfig(Config):
     learning_rate: float = Field(default=5e-5, gt=0)
     """Peak rate of the optimiser."""
     lr_scheduler: Literal[
-        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "polynomial",
+        "constant",
+        "constant_with_warmup",
+        "inverse_sqrt",
+        "warmup_stable_decay",
     ] = "linear"
     """Course of the rate, by its transformers name."""
+    decay_fraction: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of the updates, at the end, over which warmup_stable_decay lowers the rate to 0, linearly."""
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the updates over which the rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)

@@ -121,6 +121,7 @@ def _load_rationales(
         max_input_tokens=student.max_input_tokens,
         max_target_tokens=student.max_target_tokens,
         encoder_decoder=family.encoder_decoder,
+        steps_in_encoder=config.uses_schedule and context.recipe.curriculum.given_steps == "encoder",
     )
     weights = artifacts.load_token_weights(context.inputs["weighting"]) if config.uses_weights else None
     if weights is not None:
@@ -128,7 +129,9 @@ def _load_rationales(
     schedule = artifacts.load_schedule(context.inputs["curriculum"]) if config.uses_schedule else None
     if schedule is not None:
         _check_schedule(schedule, tokenized)
-    data = StagedRationales(tokenized, family, weights=weights, schedule=schedule)
+    data = StagedRationales(
+        tokenized, family, weights=weights, schedule=schedule, placement=context.recipe.curriculum.given_steps
+    )
     return data, [item.question_id for item in tokenized]
 
 

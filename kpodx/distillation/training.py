@@ -282,6 +282,10 @@ def _set_intervals(arguments: TrainingArguments, config: Any, sampler: StageBatc
     total = min(config.max_updates or per_epoch * config.epochs, per_epoch * config.epochs)
     arguments.max_steps = sampler.max_updates = total
     arguments.warmup_steps = round(config.warmup_fraction * total)
+    if config.lr_scheduler == "warmup_stable_decay":
+        # The decay begins after the warm-up at the earliest, however the two shares add up.
+        decay = min(round(config.decay_fraction * total), total - arguments.warmup_steps)
+        arguments.lr_scheduler_kwargs = {"num_decay_steps": decay, "decay_type": "linear"}
     arguments.logging_steps = min(50, per_epoch)
     arguments.eval_steps = arguments.save_steps = min(per_epoch * config.validate_every_epochs, total)
 

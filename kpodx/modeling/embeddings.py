@@ -1,4 +1,4 @@
-"""Question vectors from a student's pretrained input embeddings (method, reading 7.13)."""
+"""Question vectors from a student's pretrained input embeddings (docs/method.md, reading 13)."""
 
 from __future__ import annotations
 

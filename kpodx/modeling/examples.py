@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,10 @@ from kpodx.modeling.tokenization import TokenizedRationale
 from kpodx.runtime import derive_seed
 
 IGNORED = -100
-"""The label of a position that is no target (the field's convention)."""
+"""The label of a position that is not a target (the field's convention)."""
+
+Placement = Literal["decoder", "encoder"]
+"""Where an encoder-decoder student reads given steps: forced in the decoder, or behind the question in the encoder."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,13 @@ def model_family(model: Model, tokenizer: Tokenizer) -> ModelFamily:
 
 @dataclass(frozen=True)
 class Example:
-    """One example in ids; `labels` and `target_weight` run beside `input_ids` (decoder-only) or are the decoder's own (encoder-decoder).
+    """One example in ids.
 
-    `target_weight` is 0 exactly where `labels` is -100, and in (0, 1] on targets.
+    `labels` and `target_weight` run beside `input_ids` (decoder-only) or beside `decoder_ids` (encoder-decoder).
+    `target_weight` is 0 exactly if `labels` is -100, and in (0, 1] on targets.
     `rationale_labels` counts the leading targets that belong to the rationale; the rest is answer and end mark.
+    `decoder_ids` is what an encoder-decoder's decoder says, forced steps included; the decoder reads it one place
+    later. It is empty for a decoder-only student.
     """
 
     row: int
@@ -59,6 +65,7 @@ class Example:
     labels: tuple[int, ...]
     target_weight: npt.NDArray[np.float32]
     rationale_labels: int
+    decoder_ids: tuple[int, ...] = ()
 
 
 def prompt_with_steps(prompt_ids: Sequence[int], given_ids: Sequence[int], family: ModelFamily) -> tuple[int, ...]:
@@ -76,18 +83,21 @@ def build_example(
     family: ModelFamily,
     *,
     row: int,
+    placement: Placement = "decoder",
 ) -> Example:
-    """Lay out one rationale whose first `input_tokens` tokens are given (equation 15; reading 7.9).
+    """Lay out one rationale whose first `input_tokens` tokens are given (equation 15; reading 9).
 
-    Encoder-decoder: the given steps go into the encoder. Decoder-only: they follow the prompt, labels -100.
+    Given tokens carry no loss. An encoder-decoder is forced to say them in its decoder, as log P(r_j | r_<j, x) has
+    it, or reads them in its encoder; a decoder-only student reads them behind the prompt in either case.
 
     Args:
-        item: the tokenised rationale.
-        token_weight: weight of each of its rationale tokens [R]; None counts every token once. The *tail* of the weights goes with
-            the tail of the rationale.
+        item: the tokenized rationale.
+        token_weight: weight of each of its rationale tokens [R]; None counts every token once. The *tail* of the
+            weights goes with the tail of the rationale.
         input_tokens: how many rationale tokens are given, 0 to R.
         family: the student's layout.
         row: index of the rationale in its set.
+        placement: where an encoder-decoder reads what is given.
     """
     given, rest = item.rationale_ids[:input_tokens], item.rationale_ids[input_tokens:]
     target = (*rest, *item.answer_ids, family.eos_id)
@@ -95,13 +105,21 @@ def build_example(
     if token_weight is not None:
         assert len(token_weight) == len(item.rationale_ids), (len(token_weight), len(item.rationale_ids))
         weight[: len(rest)] = token_weight[input_tokens:]
-    read = prompt_with_steps(item.prompt_ids, given, family)
+
+    if family.encoder_decoder and placement == "encoder":
+        return Example(row, prompt_with_steps(item.prompt_ids, given, family), target, weight, len(rest), target)
     if family.encoder_decoder:
-        return Example(row, read, target, weight, len(rest))
-    ignored = (IGNORED,) * len(read)
-    return Example(
-        row, read + target, ignored + target, np.concatenate([np.zeros(len(read), np.float32), weight]), len(rest)
-    )
+        read = prompt_with_steps(item.prompt_ids, (), family)
+        return Example(row, read, *_ignore_first(len(given), target, weight), len(rest), given + target)
+    read = prompt_with_steps(item.prompt_ids, given, family)
+    return Example(row, read + target, *_ignore_first(len(read), target, weight), len(rest))
+
+
+def _ignore_first(
+    count: int, target: tuple[int, ...], weight: npt.NDArray[np.float32]
+) -> tuple[tuple[int, ...], npt.NDArray[np.float32]]:
+    """Return labels and weights with `count` positions in front that are not targets."""
+    return (IGNORED,) * count + target, np.concatenate([np.zeros(count, np.float32), weight])
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
@@ -135,13 +153,17 @@ def collate(examples: Sequence[Example], family: ModelFamily) -> dict[str, Tenso
     }
     if family.encoder_decoder:
         assert family.decoder_start_id is not None
-        batch["decoder_input_ids"] = shift_right(labels, family.decoder_start_id, family.pad_id)
+        decoder_ids = _pad([e.decoder_ids for e in examples], family.pad_id)
+        batch["decoder_input_ids"] = shift_right(decoder_ids, family.decoder_start_id, family.pad_id)
     return batch
 
 
-def shift_right(labels: Tensor, start_id: int, pad_id: int) -> Tensor:
-    """Decoder inputs of an encoder-decoder: the labels one place later, behind the start token; int64 [B, L]."""
-    shifted = labels.roll(1, dims=-1)
+def shift_right(decoder_ids: Tensor, start_id: int, pad_id: int) -> Tensor:
+    """Return an encoder-decoder's decoder inputs: its ids one place later, behind the start token; int64 [B, L].
+
+    A label of -100 becomes padding.
+    """
+    shifted = decoder_ids.roll(1, dims=-1)
     shifted[:, 0] = start_id
     return shifted.masked_fill(shifted == IGNORED, pad_id)
 

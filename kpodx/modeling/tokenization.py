@@ -84,7 +84,7 @@ def step_token_stops(steps: Sequence[StepSpan], offsets: Sequence[tuple[int, int
 
 
 def overlap_matrix(first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
-    """How the tokens of one vocabulary lie over those of another, by characters (method, reading 7.5).
+    """How the tokens of one vocabulary lie over those of another, by characters (docs/method.md, reading 5).
 
     Args:
         first: (start, stop) characters of n tokens.
@@ -139,19 +139,26 @@ def tokenize_rationales(
 
 
 def check_lengths(
-    rationales: Sequence[TokenizedRationale], *, max_input_tokens: int, max_target_tokens: int, encoder_decoder: bool
+    rationales: Sequence[TokenizedRationale],
+    *,
+    max_input_tokens: int,
+    max_target_tokens: int,
+    encoder_decoder: bool,
+    steps_in_encoder: bool = False,
 ) -> None:
     """Raise ModelError naming the rationales that do not fit; nothing is ever cut silently.
 
-    An encoder-decoder may be given the whole rationale in its input, so prompt, rationale and end mark must fit there; a
-    decoder-only student holds prompt, rationale, answer, start and end mark in one sequence.
+    A decoder-only student holds prompt, rationale, answer, start and end mark in one sequence. An encoder-decoder reads
+    the prompt and an end mark, and the whole rationale too if steps can be given in its encoder.
     """
     too_long = []
     for item in rationales:
         target = len(item.rationale_ids) + len(item.answer_ids) + 1
-        whole = len(item.prompt_ids) + len(item.rationale_ids) + 1
+        whole = len(item.prompt_ids) + 1
         if not encoder_decoder:
-            whole += len(item.answer_ids) + 1
+            whole += target
+        elif steps_in_encoder:
+            whole += len(item.rationale_ids)
         if target > max_target_tokens or whole > max_input_tokens:
             too_long.append((item.rationale_id, whole, target))
     if too_long:

@@ -1,4 +1,4 @@
-"""What kind of token is it? For reading learnt weights: digits and operators should stand above function words (method, reading 7.14)."""
+"""Classify tokens for reading learned weights: digits and operators should stand above function words (reading 14)."""
 
 from __future__ import annotations
 

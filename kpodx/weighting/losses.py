@@ -13,7 +13,7 @@ from torch import Tensor
 def answer_prediction_loss(answer_nll: Float[Tensor, "batch prefixes"]) -> Float[Tensor, ""]:
     """L_p = - Σ_k Σ_j log P(y_j | y_<j, r[m]_<k, x; θw) / R, equation 5, estimated from M sampled prefixes.
 
-    The sum over all R prefixes is estimated by R/M times the sum over the sampled ones (reading 7.3); divided by R that is their mean.
+    The sum over all R prefixes is estimated by R/M times the sum over the sampled ones (reading 3); divided by R that is their mean.
 
     Args:
         answer_nll: Σ_j -log P(y_j | …) of each sampled prefix, in nats.

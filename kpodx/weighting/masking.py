@@ -21,7 +21,7 @@ def logistic_noise(uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def sample_keep(
     logit: Float[Tensor, "*shape"], noise: Float[Tensor, "*shape"], temperature: float
 ) -> Float[Tensor, "*shape"]:
-    """m_j = GumbelSoftmax(w_j), equation 4, as a straight-through binary concrete sample (reading 7.4).
+    """m_j = GumbelSoftmax(w_j), equation 4, as a straight-through binary concrete sample (reading 4).
 
     Forward: 1 (kept) where logit + noise > 0, else 0. Backward: the gradient of sigmoid((logit + noise) / τ), so that L_p reaches w.
     P(m_j = 1) = σ(logit_j) = w_j at any temperature. Maddison et al. 2017; Jang et al. 2017; Bengio et al. 2013.
@@ -42,7 +42,7 @@ def mask_embeddings(
     mask_embedding: Float[Tensor, " width"],
     keep: Float[Tensor, "batch length"],
 ) -> Float[Tensor, "batch length width"]:
-    """z_j = m_j · emb_j + (1 - m_j) · emb_mask, on the predictor's *raw* input embeddings (reading 7.4).
+    """z_j = m_j · emb_j + (1 - m_j) · emb_mask, on the predictor's *raw* input embeddings (reading 4).
 
     Masking after an attention layer would leak masked content into its neighbours.
     """
@@ -52,7 +52,7 @@ def mask_embeddings(
 def spread_prefixes(
     num_tokens: Int[Tensor, " batch"], num_prefixes: int, shift: Float[Tensor, " batch"]
 ) -> Int[Tensor, "batch prefixes"]:
-    """Prefix lengths, one from each of M equal parts of the rationale, in 1..R, rising (reading 7.3).
+    """Prefix lengths, one from each of M equal parts of the rationale, in 1..R, rising (reading 3).
 
     Prefix k of rationale i has length ceil((k + 1 - shift_i) · R_i / M) for k = 0..M-1, so over uniform shifts each length is equally
     likely, and shift 0 gives the evenly spread prefixes that end with the whole rationale.

@@ -90,7 +90,7 @@ def save_weights(inputs: Path, student: Path) -> TokenWeights:
 @pytest.mark.parametrize("weighted", [True, False])
 def test_the_phase_weighs_each_step(inputs: Path, tiny_t5: Path, weighted: bool) -> None:
     weights = save_weights(inputs, tiny_t5)
-    config = DifficultyConfig(token_weights=weighted, batch_size=4, shard_size=5)
+    config = DifficultyConfig(measure="weighted-nll" if weighted else "nll", batch_size=4, shard_size=5)
     context = context_for(inputs, tiny_t5, f"out-{weighted}", difficulty=config)
     summary = run(context)
     found = artifacts.load_step_difficulties(context.output)
@@ -102,6 +102,14 @@ def test_the_phase_weighs_each_step(inputs: Path, tiny_t5: Path, weighted: bool)
         assert tuple(found.stops_of(row)) == item.step_stops
     assert summary["num_steps"] == len(found.difficulty)
     assert not (context.output / "shards").exists()
+
+
+def test_the_length_of_a_step_can_be_its_difficulty(inputs: Path, tiny_t5: Path) -> None:
+    context = context_for(inputs, tiny_t5, "out-length", difficulty=DifficultyConfig(measure="length"))
+    run(context)
+    found = artifacts.load_step_difficulties(context.output)
+    for row, item in enumerate(loaded(inputs, tiny_t5)[2]):
+        assert found.of(row).tolist() == np.diff((0, *item.step_stops)).tolist()
 
 
 def test_weights_of_another_tokenizer_are_refused(inputs: Path, tiny_t5: Path, tiny_llama: Path) -> None:
@@ -119,7 +127,7 @@ def test_a_student_whose_loss_is_not_finite_is_told_with_the_rationales(
     token = load_tokenizer(str(student)).convert_tokens_to_ids("7")
     state["shared.weight"][token] = float("nan")
     save_file(state, student / "model.safetensors", {"format": "pt"})
-    config = DifficultyConfig(token_weights=False)
+    config = DifficultyConfig(measure="nll")
     with pytest.raises(KpodxError, match=r"not finite on \d+ rationales, .* embedded-train-00000\d/0") as caught:
         run(context_for(inputs, student, "out-nan", difficulty=config))
     assert "float32" in (caught.value.hint or "")

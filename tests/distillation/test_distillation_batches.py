@@ -48,13 +48,24 @@ def test_stage_decides_what_is_given(family: str) -> None:
             assert labels == [*whole[given_tokens:], *item.answer_ids, 1]
             expected = [*weight[given_tokens:], *[1.0] * (len(item.answer_ids) + 1)]
             np.testing.assert_array_equal(example.target_weight[example.target_weight > 0], np.float32(expected))
-            read = example.input_ids[: len(example.input_ids) - (0 if family == "t5" else len(labels))]
-            assert read == (
-                (*item.prompt_ids, *whole[:given_tokens], 1)
-                if family == "t5"
-                else (2, *item.prompt_ids, *whole[:given_tokens])
-            )
+            if family == "t5":
+                assert example.input_ids == (*item.prompt_ids, 1)
+                assert example.decoder_ids == (*whole, *item.answer_ids, 1)
+            else:
+                assert example.input_ids == (2, *item.prompt_ids, *whole, *item.answer_ids, 1)
             assert data.target_lengths(stage)[row] == len(labels)
+
+
+def test_bucket_keys_follow_what_each_side_of_an_encoder_decoder_reads() -> None:
+    """Forced steps lengthen the decoder's sequence; steps in the encoder shorten it, and lengthen the encoder's."""
+    decoder, encoder = staged(40), staged(40)
+    encoder.placement = "encoder"
+    prompt = np.array([len(item.prompt_ids) for item in decoder.items])
+    given = np.array([len(item.rationale_ids) for item in decoder.items])
+    assert np.abs(decoder.bucket_keys(0)[:, 1]).tolist() == prompt.tolist()
+    assert np.abs(encoder.bucket_keys(0)[:, 1]).tolist() == (prompt + given).tolist()
+    assert decoder.bucket_keys(0).tolist() == decoder.bucket_keys(NUM_STAGES).tolist()
+    assert decoder.bucket_keys(NUM_STAGES).tolist() == encoder.bucket_keys(NUM_STAGES).tolist()
 
 
 def test_epochs_after_the_schedule_share_its_last_stage() -> None:

@@ -200,6 +200,29 @@ def test_settings_reach_the_trainer(tmp_path: Path, inputs: Path, monkeypatch: p
     assert trainer_for(inputs, tmp_path, batch_size=4, epochs=2, max_updates=100).args.max_steps == 6
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"warmup_fraction": 0.2, "decay_fraction": 0.4}, [0.0, 0.5, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]),
+        ({"warmup_fraction": 0.0, "decay_fraction": 0.2}, [1, 1, 1, 1, 1, 1, 1, 1, 1, 0.5, 0]),
+        ({"warmup_fraction": 0.5, "decay_fraction": 1.0}, [0, 0.2, 0.4, 0.6, 0.8, 1, 0.8, 0.6, 0.4, 0.2, 0]),
+    ],
+)
+def test_the_rate_stays_up_and_decays_late(
+    tmp_path: Path, inputs: Path, settings: dict[str, float], expected: list[float]
+) -> None:
+    trainer = trainer_for(
+        inputs, tmp_path, batch_size=4, epochs=5, max_updates=10, lr_scheduler="warmup_stable_decay", **settings
+    )
+    scheduler = trainer.create_scheduler(10, torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0))
+    rates = [scheduler.get_last_lr()[0]]
+    for _ in range(10):
+        scheduler.optimizer.step()
+        scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    assert rates == pytest.approx(expected, abs=1e-6)
+
+
 def test_what_each_method_reads() -> None:
     """The pipeline runs only the phases that a method needs."""
     everything = {"weighting", "difficulty", "curriculum"}

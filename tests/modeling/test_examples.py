@@ -14,6 +14,7 @@ from kpodx.modeling.examples import (
     IGNORED,
     Example,
     ModelFamily,
+    Placement,
     build_example,
     collate,
     length_buckets,
@@ -21,6 +22,7 @@ from kpodx.modeling.examples import (
     prompt_with_steps,
     shift_right,
 )
+from kpodx.modeling.likelihood import token_nll
 from kpodx.modeling.loading import load_model, load_tokenizer
 from kpodx.modeling.tokenization import TokenizedRationale
 
@@ -34,11 +36,27 @@ def test_the_start_of_the_first_target_step() -> None:
     assert [ITEM.input_tokens(steps) for steps in (0, 1, 2)] == [0, 2, 5]
 
 
-def test_encoder_decoder_reads_the_given_steps_in_the_encoder() -> None:
+def test_encoder_decoder_is_forced_to_say_the_given_steps() -> None:
     example = build_example(ITEM, WEIGHT, 2, SEQ2SEQ, row=7)
+    assert example.input_ids == (10, 11, 1)
+    assert example.decoder_ids == (20, 21, 22, 23, 24, 30, 31, 1)
+    assert example.labels == (IGNORED, IGNORED, 22, 23, 24, 30, 31, 1)
+    assert example.rationale_labels == 3
+    assert example.target_weight.tolist() == pytest.approx([0, 0, 0.3, 0.4, 0.5, 1, 1, 1])
+
+
+def test_forced_steps_are_read_by_the_decoder_and_not_learnt() -> None:
+    batch = collate([build_example(ITEM, WEIGHT, k, SEQ2SEQ, row=k) for k in (2, 0)], SEQ2SEQ)
+    assert batch["decoder_input_ids"].tolist() == [[9, 20, 21, 22, 23, 24, 30, 31]] * 2
+    assert batch["labels"][0].tolist() == [IGNORED, IGNORED, 22, 23, 24, 30, 31, 1]
+    assert batch["labels"][1].tolist() == [20, 21, 22, 23, 24, 30, 31, 1]
+
+
+def test_encoder_decoder_can_read_the_given_steps_in_the_encoder() -> None:
+    example = build_example(ITEM, WEIGHT, 2, SEQ2SEQ, row=7, placement="encoder")
     assert example.row == 7
     assert example.input_ids == (10, 11, 20, 21, 1)
-    assert example.labels == (22, 23, 24, 30, 31, 1)
+    assert example.labels == example.decoder_ids == (22, 23, 24, 30, 31, 1)
     assert example.rationale_labels == 3
     # The tail of the rationale carries the tail of the weights; answer and end mark count once.
     assert example.target_weight.tolist() == pytest.approx([0.3, 0.4, 0.5, 1, 1, 1])
@@ -56,10 +74,11 @@ def test_decoder_only_reads_the_given_steps_behind_the_prompt() -> None:
 @pytest.mark.parametrize("family", [SEQ2SEQ, CAUSAL])
 @pytest.mark.parametrize("given_tokens", [0, 2, 5])
 @pytest.mark.parametrize("weight", [None, WEIGHT])
+@pytest.mark.parametrize("placement", ["decoder", "encoder"])
 def test_every_target_has_a_weight_and_nothing_else_has(
-    family: ModelFamily, given_tokens: int, weight: np.ndarray | None
+    family: ModelFamily, given_tokens: int, weight: np.ndarray | None, placement: Placement
 ) -> None:
-    example = build_example(ITEM, weight, given_tokens, family, row=0)
+    example = build_example(ITEM, weight, given_tokens, family, row=0, placement=placement)
     assert [w > 0 for w in example.target_weight] == [label != IGNORED for label in example.labels]
     targets = [label for label in example.labels if label != IGNORED]
     assert targets == [*ITEM.rationale_ids[given_tokens:], *ITEM.answer_ids, 1]
@@ -80,7 +99,9 @@ def test_reading_without_a_start_mark() -> None:
 
 
 def test_collate_pads_labels_with_the_ignored_label_and_weights_with_zero() -> None:
-    short, long = build_example(ITEM, WEIGHT, 5, SEQ2SEQ, row=4), build_example(ITEM, WEIGHT, 0, SEQ2SEQ, row=2)
+    short, long = (
+        build_example(ITEM, WEIGHT, given, SEQ2SEQ, row=row, placement="encoder") for given, row in ((5, 4), (0, 2))
+    )
     batch = collate([short, long], SEQ2SEQ)
     assert batch["labels"].tolist() == [[30, 31, 1, *[IGNORED] * 5], [20, 21, 22, 23, 24, 30, 31, 1]]
     assert batch["target_weight"].tolist() == [
@@ -178,3 +199,33 @@ def test_examples_are_immutable() -> None:
     with pytest.raises(AttributeError):
         example.row = 3  # type: ignore[misc]
     assert isinstance(example, Example)
+
+
+@pytest.mark.parametrize("kind", ["t5", "llama"])
+def test_where_nothing_is_given_both_placements_have_the_same_loss(kind: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue(f"tiny_{kind}")
+    model, tokenizer = load_model(str(folder)).eval(), load_tokenizer(str(folder))
+    family = model_family(model, tokenizer)
+    losses = []
+
+    for placement in ("decoder", "encoder"):
+        batch = collate([build_example(ITEM, WEIGHT, 0, family, row=0, placement=placement)], family)
+        losses.append(token_nll(model, batch, encoder_decoder=family.encoder_decoder))
+
+    assert torch.equal(losses[0], losses[1])
+
+
+def test_forced_tokens_carry_no_gradient(tiny_t5: Path) -> None:
+    """The gradient is that of the whole rationale whose given tokens have weight 0."""
+    model, tokenizer = load_model(str(tiny_t5)).eval(), load_tokenizer(str(tiny_t5))
+    family = model_family(model, tokenizer)
+
+    def gradient(given: int, weight: np.ndarray) -> torch.Tensor:
+        batch = collate([build_example(ITEM, weight, given, family, row=0)], family)
+        model.zero_grad()
+        (token_nll(model, batch, encoder_decoder=True) * batch["target_weight"]).sum().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    none_for_the_first = np.where(np.arange(5) < 2, 0, WEIGHT).astype(np.float32)
+    torch.testing.assert_close(gradient(2, WEIGHT), gradient(0, none_for_the_first))
+    assert not torch.allclose(gradient(2, WEIGHT), gradient(0, WEIGHT))

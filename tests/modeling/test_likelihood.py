@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kpodx.modeling.examples import IGNORED, build_example, collate, model_family
+from kpodx.modeling.examples import IGNORED, Placement, build_example, collate, model_family
 from kpodx.modeling.likelihood import autocast, nll_from_logits, token_nll
 from kpodx.modeling.loading import load_model, load_tokenizer
 from kpodx.modeling.tokenization import TokenizedRationale
@@ -55,15 +55,17 @@ ITEMS = [
 ]
 
 
-def one_by_one(model: torch.nn.Module, family: object, item: TokenizedRationale, given: int) -> list[float]:
+def one_by_one(model: torch.nn.Module, placement: Placement, item: TokenizedRationale, given: int) -> list[float]:
     """-log P of each target, asked for one token at a time."""
+    steps = list(item.rationale_ids[:given])
     target = [*item.rationale_ids[given:], *item.answer_ids, 1]
-    read = [*item.prompt_ids, *item.rationale_ids[:given]]
+    forced = steps if placement == "decoder" and model.config.is_encoder_decoder else []
+    read = [*item.prompt_ids, *([] if forced else steps)]
     result = []
     for place, token in enumerate(target):
         if model.config.is_encoder_decoder:
             logits = model(
-                input_ids=torch.tensor([[*read, 1]]), decoder_input_ids=torch.tensor([[0, *target[:place]]])
+                input_ids=torch.tensor([[*read, 1]]), decoder_input_ids=torch.tensor([[0, *forced, *target[:place]]])
             ).logits
         else:
             logits = model(input_ids=torch.tensor([[2, *read, *target[:place]]])).logits
@@ -72,16 +74,20 @@ def one_by_one(model: torch.nn.Module, family: object, item: TokenizedRationale,
 
 
 @pytest.mark.parametrize("given_tokens", [0, 2])
+@pytest.mark.parametrize("placement", ["decoder", "encoder"])
 @torch.no_grad()
-def test_a_padded_batch_scores_as_one_token_at_a_time(tiny_t5: Path, tiny_llama: Path, given_tokens: int) -> None:
+def test_a_padded_batch_scores_as_one_token_at_a_time(
+    tiny_t5: Path, tiny_llama: Path, given_tokens: int, placement: Placement
+) -> None:
     for folder in (tiny_t5, tiny_llama):
         model, tokenizer = load_model(str(folder)).eval(), load_tokenizer(str(folder))
         family = model_family(model, tokenizer)
-        batch = collate([build_example(i, None, given_tokens, family, row=0) for i in ITEMS], family)
+        examples = [build_example(i, None, given_tokens, family, row=0, placement=placement) for i in ITEMS]
+        batch = collate(examples, family)
         nll = token_nll(model, batch, encoder_decoder=family.encoder_decoder)
         for row, item in enumerate(ITEMS):
             found = nll[row][batch["labels"][row] != IGNORED].tolist()
-            assert found == pytest.approx(one_by_one(model, family, item, given_tokens), abs=1e-4), folder
+            assert found == pytest.approx(one_by_one(model, placement, item, given_tokens), abs=1e-4), folder
             assert np.std(found) > 0.01
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -231,24 +232,34 @@ def sized(name: str, prompt: int, body: int, answer: int) -> TokenizedRationale:
 
 
 @pytest.mark.parametrize(
-    ("encoder_decoder", "max_input", "max_target", "fits"),
+    ("layout", "max_input", "max_target", "fits"),
     [
-        (True, 31, 26, True),  # the whole rationale in the encoder: 10 + 20 + 1; to say: 20 + 5 + 1
-        (True, 30, 26, False),
-        (True, 31, 25, False),
-        (False, 37, 26, True),  # one sequence: start + 10 + 20 + 5 + end
-        (False, 36, 26, False),
-        (False, 37, 25, False),
+        ("steps in the encoder", 31, 26, True),  # the whole rationale in the encoder: 10 + 20 + 1; to say: 20 + 5 + 1
+        ("steps in the encoder", 30, 26, False),
+        ("steps in the encoder", 31, 25, False),
+        ("steps in the decoder", 11, 26, True),  # the question and the end mark
+        ("steps in the decoder", 10, 26, False),
+        ("steps in the decoder", 11, 25, False),
+        ("one sequence", 37, 26, True),  # start + 10 + 20 + 5 + end
+        ("one sequence", 36, 26, False),
+        ("one sequence", 37, 25, False),
     ],
 )
-def test_lengths_are_checked_to_the_token(encoder_decoder: bool, max_input: int, max_target: int, fits: bool) -> None:
+def test_lengths_are_checked_to_the_token(layout: str, max_input: int, max_target: int, fits: bool) -> None:
     items = [sized("short", 2, 2, 2), sized("long", 10, 20, 5)]
-    limits = {"max_input_tokens": max_input, "max_target_tokens": max_target, "encoder_decoder": encoder_decoder}
+    check = partial(
+        check_lengths,
+        items,
+        max_input_tokens=max_input,
+        max_target_tokens=max_target,
+        encoder_decoder=layout != "one sequence",
+        steps_in_encoder=layout == "steps in the encoder",
+    )
     if fits:
-        check_lengths(items, **limits)
+        check()
         return
-    with pytest.raises(ModelError, match=r"1 of 2 rationales .*\(long: input 3[17], target 26\)") as caught:
-        check_lengths(items, **limits)
+    with pytest.raises(ModelError, match=r"1 of 2 rationales .*\(long: input (31|11|37), target 26\)") as caught:
+        check()
     assert caught.value.hint
 
 
