@@ -26,10 +26,10 @@ _END = re.compile(
 # In front of the first letter or digit of a step: what still belongs to the step before.
 _LEADING_PIECES = re.compile(rf"(?:[^.!?…\n]*+(?:\n\s*+|[.!?…]++{_CLOSING}*+(?:\s++|(?=\S))))++")
 
-# A lone "x." is a variable at a sentence's end far more often than the tenth of a list.
+# A lone "x." (and n, y, z) is a variable at a sentence's end far more often than the tenth of a list.
 _ROMAN = r"(?=[ivx])(?!x\b)x{0,3}(?:ix|iv|v?i{0,3})|(?=[IVX])X{0,3}(?:IX|IV|V?I{0,3})"
 _ROMAN_NUMBER = re.compile(r"(?=[IVX])X{0,3}(?:IX|IV|V?I{0,3})")
-_LABEL = rf"(?:\d{{1,2}}|{_ROMAN}|[a-hA-Z])(?![^\W_])"
+_LABEL = rf"(?:\d{{1,2}}|{_ROMAN}|[a-mo-wA-Z])(?![^\W_])"
 _NAMES = r"(?i:step|case|part|stage|section)"
 _LEAD = r"(?:[-+*_#>•–]{1,4}\s{0,2}+){0,3}"
 # "1. ", "a) ", "(ii) ", "**Step 2.** ", "Case II:" and a line's end: the label of what follows.
