@@ -25,6 +25,8 @@ _BE = (
     r"(?:is|are|was|must\sbe|has\sto\sbe|would\sbe|should\sbe|will\sbe|can\sonly\sbe|seems\sto\sbe|seems"
     r"|appears\sto\sbe)"
 )
+_IS = _BE.replace("is|are|was", "is|was")
+"""One option is the answer; what several options are ("A and C are correct places") is reasoning."""
 _SURELY = r"(?:(?:therefore|thus|hence|clearly|definitely|likely|most\slikely|probably|indeed|obviously|simply|also)\s{1,3}){0,2}"
 _RIGHT = (
     r"(?:(?:the|a|our|my)\s{1,3})?(?:(?:most|very|single)\s{1,3}){0,2}"
@@ -60,10 +62,10 @@ _CLAUSES = (
     rf"(?i:{_BE}\s{{1,3}}{_SURELY}(?:(?:option|choice|letter|answer|equal\sto|approximately|about|exactly)\s)?){_VALUE}{_NO_MORE}",
     # "Hence option C is correct"
     rf"(?:\A|(?<=[\s,;]))(?i:{_LINK}(?:the\s{{1,3}})?(?:option|choice|answer|letter)\s{{1,3}})(?:{_LETTER}|[A-J]\b)"
-    rf"[^.!?\n]{{0,60}}?(?i:\s{_BE}\s{{1,3}}{_SURELY}{_RIGHT})",
+    rf"[^.!?\n]{{0,60}}?(?i:\s{_IS}\s{{1,3}}{_SURELY}{_RIGHT})",
     # "(B) zoo is the most likely", "B is right"
-    rf"(?:{_BEGIN}|(?<=[,;]\s)|\b(?i:so|thus|hence|therefore)[,:]?\s{{1,3}})"
-    rf"(?:[(\[]\s?[A-Za-z]\s?[)\]][^.!?\n]{{0,60}}?|[A-J][).]?)(?i:\s{{1,3}}{_BE}\s{{1,3}}{_SURELY}{_RIGHT})",
+    rf"(?:{_BEGIN}|(?<![A-J],\s)(?<![A-J]\),\s)(?<=[,;]\s)|\b(?i:so|thus|hence|therefore)[,:]?\s{{1,3}})"
+    rf"(?:[(\[]\s?[A-Za-z]\s?[)\]][^.!?\n]{{0,60}}?|[A-J][).]?)(?i:\s{{1,3}}{_IS}\s{{1,3}}{_SURELY}{_RIGHT})",
     # "I choose B", "we go with option (C)"
     rf"\b(?i:{_LINK}(?:I|we)(?:['’]d|['’]ll|\swould|\swill|\smust|\sshould|\scan|\stherefore)?\s{{1,3}}"
     rf"(?:choose|pick|select|go\swith|answer|mark))\s{{1,3}}{_NAME}{_LETTER}",
@@ -138,8 +140,14 @@ def find_form(sentence: str) -> Form | None:
         if found and not _QUESTION.search(plain[start : found.end() + 8]):
             return Form(start, found.end())
     matches = (pattern.search(plain) for pattern in _OPENED)
-    clause = next((match for match in matches if match), None)
+    clause = next((match for match in matches if match and not _is_inside_bracket(plain, match.start())), None)
     return Form(clause.start(), clause.end()) if clause else None
+
+
+def _is_inside_bracket(plain: str, place: int) -> bool:
+    """Return whether a bracket is open at `place`: cutting there would tear it."""
+    before = plain[:place]
+    return before.count("(") > before.count(")") or before.count("[") > before.count("]")
 
 
 def is_answer_heading(piece: str) -> bool:

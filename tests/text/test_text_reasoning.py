@@ -64,6 +64,9 @@ def test_split_completion(text: str, rationale: str, sentence: str) -> None:
         "The choices are sea and zoo.",
         "(a) sea\n(b) zoo\nA zoo has cages.",
         "This is the best option for Tom, since it costs $3 less.",
+        "All of the answer choices (B, C, D, E) are correct places to keep grapes.",
+        "The choices B, C are correct words for it, yet A is longer.",
+        "Both (A) and (B) are likely, and (C) and (D) are suitable places too.",
     ],
 )
 def test_reasoning_about_the_answer_stays(text: str) -> None:
