@@ -96,6 +96,9 @@ def _said(error: BaseException) -> int | None:
     text = str(error)
     if "No space left on device" in text:
         return errno.ENOSPC
+    # What pathlib raises before Python 3.13 when it resolves a link that leads to itself.
+    if isinstance(error, RuntimeError) and text.startswith("Symlink loop from "):
+        return errno.ELOOP
     found = WORDS.search(text)
     number = int(found[1] or found[2]) if found else 0
     # Copying a folder raises one error for all of its files, without a number of its own.

@@ -157,6 +157,7 @@ def test_faults_are_found_behind_what_libraries_raise() -> None:
     assert fault_of(Exception("Error: Read-only file system (os error 30)")) == errno.EROFS
     assert fault_of(ConnectionRefusedError(errno.ECONNREFUSED, "refused")) is None
     assert fault_of(OSError("no model of that name")) is None
+    assert fault_of(RuntimeError("Symlink loop from '/a'")) == errno.ELOOP
     for number, expected in ((errno.ENOENT, None), (errno.ENOSPC, errno.ENOSPC)):
         error = RuntimeError("a bug, or what torch makes of a full disk")
         error.__context__ = OSError(number, "x")

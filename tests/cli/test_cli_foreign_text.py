@@ -146,3 +146,18 @@ def test_a_hostile_manifest_is_one_line_in_every_command(
         assert max(map(len, lines)) < 1500
         assert not OBEYED.search(err.replace("\n", "")), err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["status", "report", "show", "export", "evaluate", "chat", "distill"])
+def test_paths_that_cannot_be_used_are_one_line(
+    tmp_path: Path, command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("x")
+    for name in ("loop", "loop/inside", "file/inside", "n" * 5000, "none", "a\x1b[2Jb"):
+        assert kpodx(command, str(tmp_path / name)) in (1, 2)
+        out, err = capfd.readouterr()
+        lines = err.splitlines()
+        assert out == ""
+        assert [line.partition(" ")[0] for line in lines] in (["error:"], ["error:", "hint:"]), (name, err[-1500:])
+        assert not OBEYED.search(err.replace("\n", "")), (name, err)

@@ -650,3 +650,26 @@ def test_a_damaged_tokenizer_is_one_line_without_what_rust_prints(onnx: Runner) 
         onnx.refuses(str(content)[:60])
     (onnx.package / "tokenizer.json").unlink()
     onnx.refuses("missing", "there is no file")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "tokenizer.json",
+        "package.json",
+        "onnx/decoder_model_merged_quantized.onnx",
+        "onnx/encoder_model_quantized.onnx",
+    ],
+)
+def test_links_that_lead_nowhere_or_to_themselves_are_refused(onnx: Runner, name: str) -> None:
+    path = onnx.package / name
+    for target in (path.name, "/nowhere", "/dev/zero", "."):
+        path.unlink()
+        path.symlink_to(target)
+        if name == "package.json" and target in (path.name, "/nowhere"):
+            # As if there were no manifest.
+            onnx.survives((name, target))
+        else:
+            onnx.refuses((name, target))
+    path.unlink()

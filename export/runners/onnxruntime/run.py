@@ -57,6 +57,9 @@ class Model:
     def __init__(self, path, threads=None, context_tokens=None):
         begun = time.perf_counter()
         path = Path(path)
+        if not path.is_file():
+            # Also a link that leads to itself, which cannot be resolved below.
+            raise RunnerError(f"there is no file {path}")
         folder = path.resolve().parent.parent
         config = read_json(folder / "config.json")
         generation = folder / "generation_config.json"
