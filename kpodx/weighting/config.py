@@ -7,8 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from kpodx.config import Config, Seed
+from kpodx.text.token_types import TokenType
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+Method = Literal["mask-learning", "token-type", "learnability", "question-dependence", "conditional", "uniform"]
+"""Where token weights come from."""
 
 Target = Literal["next-step", "next-result", "answer"]
 """What the predictor is asked for behind each prefix of a masked rationale."""
@@ -20,13 +24,38 @@ Unit = Literal["token", "word"]
 """What has a weight of its own."""
 
 
+Weight = Annotated[float, Field(gt=0, le=1)]
+
+
+class TokenTypeWeights(Config):
+    """The weight of each type of token for the token-type method."""
+
+    digit: Weight = 0.98
+    """Weight of tokens with a digit."""
+    operator: Weight = 0.98
+    """Weight of operators such as +, = and %."""
+    other_word: Weight = 0.23
+    """Weight of words that are not function words."""
+    function_word: Weight = 0.23
+    """Weight of words such as "the", "has" and "so"."""
+    punctuation: Weight = 0.23
+    """Weight of everything else."""
+
+    @property
+    def by_type(self) -> dict[TokenType, float]:
+        """The table by type."""
+        return {kind: float(getattr(self, kind.value)) for kind in TokenType}
+
+
 class WeightingConfig(Config):
-    """Mask learning: which tokens of a rationale does an answer predictor need?"""
+    """Token weights: which tokens of a rationale matter?"""
 
     outside_fingerprint: ClassVar[frozenset[str]] = frozenset({"accept_uninformative"})
 
     seed: Seed | None = None
     """Seed of this phase; None derives it from the recipe's."""
+    method: Method = "mask-learning"
+    """Where the weights come from: mask-learning is the paper's; all others need no mask and read only the settings that name them."""
     target: Target = "next-step"
     """What a masked prefix must predict: the next step's text, the next step's last number, or the final answer (equation 5)."""
     gradient: Gradient = "straight-through"
@@ -79,6 +108,14 @@ class WeightingConfig(Config):
     """Mean keep probability above which nothing is masked and the phase stops."""
     accept_uninformative: bool = False
     """Whether to go on with weights that beat no random mask on held-out rationales; otherwise the phase stops with exit code 3."""
+    token_type_weights: TokenTypeWeights = TokenTypeWeights()
+    """Weight of each type of token; only for the token-type method."""
+    reference_updates: int = Field(default=600, ge=1)
+    """Updates of each of the two plainly trained students that learnability and conditional compare with."""
+    gain_half: float = Field(default=0.05, gt=0)
+    """Likelihood that earns half of the weight's range in question-dependence and conditional, in nats per token."""
+    hardness_half: float = Field(default=0.25, gt=0)
+    """Loss at which a token counts as half hard in learnability, in nats per token."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Updates between saved states, from which a killed phase resumes."""
 

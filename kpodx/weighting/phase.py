@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kpodx import artifacts
 from kpodx.runtime import PhaseContext, seed_everything
 from kpodx.weighting.config import WeightingConfig
 from kpodx.weighting.figures import weights_by_type
 from kpodx.weighting.mask_learning import CHECKPOINT, learn_weights
-from kpodx.weighting.material import load_material
+from kpodx.weighting.material import Material, Weights, load_material
+from kpodx.weighting.rivals import RIVALS, clean_up
 from kpodx.weighting.validation import check_beats_random
 
 
@@ -16,25 +19,39 @@ def run(context: PhaseContext) -> dict[str, object]:
     config: WeightingConfig = context.recipe.weighting
     material = load_material(context)
     seed_everything(context.seed)
-    learnt = learn_weights(context, config, material)
+    values, masks, history = _weigh(context, config, material)
 
-    weights = material.pack(learnt.weights)
+    weights = material.pack(values)
     by_type = weights_by_type(weights, material.rationales, material.tokenizer)
     findings = context.output / artifacts.FINDINGS
+    found = {"method": config.method, "masks": masks, "token_types": by_type, "history": history}
     artifacts.save_token_weights(context.output, weights)
-    artifacts.write_json(findings, {"masks": learnt.masks, "token_types": by_type, "history": learnt.history})
-    if not config.accept_uninformative:
-        # The checkpoint stays: accepting these weights afterwards then costs no second training.
-        check_beats_random(learnt.masks, findings)
-    if not learnt.masks["beats_random"]:
-        context.progress.note(
-            "WARNING: these token weights beat no random mask on held-out rationales; they were accepted."
-        )
+    artifacts.write_json(findings, found)
+    if masks is not None:
+        if not config.accept_uninformative:
+            # The checkpoint stays: accepting these weights afterwards then costs no second training.
+            check_beats_random(masks, findings)
+        if not masks["beats_random"]:
+            context.progress.note(
+                "WARNING: these token weights beat no random mask on held-out rationales; they were accepted."
+            )
     (context.output / CHECKPOINT).unlink(missing_ok=True)
+    clean_up(context.output)
 
     return {
+        "method": config.method,
         "num_tokens": int(weights.offsets[-1]),
         "mean_token_weight": round(float(weights.token_weight.mean()), 4),
-        "masks": learnt.masks,
+        "masks": masks,
         "token_types": by_type,
     }
+
+
+def _weigh(
+    context: PhaseContext, config: WeightingConfig, material: Material
+) -> tuple[Weights, dict[str, Any] | None, list[dict[str, float]]]:
+    """Return the weights and, if a mask was learnt, how it reads held-out rationales and how learning went."""
+    if config.method == "mask-learning":
+        learnt = learn_weights(context, config, material)
+        return learnt.weights, learnt.masks, learnt.history
+    return RIVALS[config.method](context, config, material), None, []

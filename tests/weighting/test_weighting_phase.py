@@ -206,7 +206,9 @@ def weights_of(text: str, weight_of: dict[str, float]) -> tuple[TokenWeights, li
 
 
 def test_mean_weights_of_each_type_by_hand() -> None:
-    weights, rationales = weights_of("so 3 + 4 = 7", {"3": 0.75, "4": 0.75, "7": 0.75, "+": 0.5, "=": 1.0, "so": 0.25, "": 0.0})
+    weights, rationales = weights_of(
+        "so 3 + 4 = 7", {"3": 0.75, "4": 0.75, "7": 0.75, "+": 0.5, "=": 1.0, "so": 0.25, "": 0.0}
+    )
     table = weights_by_type(weights, rationales, t5_tokenizer())
     assert table["digit"] == {"mean": 0.75, "count": 3}
     assert table["operator"] == {"mean": 0.75, "count": 2}
@@ -217,7 +219,9 @@ def test_mean_weights_of_each_type_by_hand() -> None:
 
 def test_all_other_types_count_against_keypoints() -> None:
     # Each keypoint (0.75) wins against "so", ties with "Tom" and with the marks of words (""), and loses to "apples".
-    weights, rationales = weights_of("so 3 Tom + apples", {"3": 0.75, "+": 0.75, "so": 0.5, "Tom": 0.75, "apples": 1.0, "": 0.75})
+    weights, rationales = weights_of(
+        "so 3 Tom + apples", {"3": 0.75, "+": 0.75, "so": 0.5, "Tom": 0.75, "apples": 1.0, "": 0.75}
+    )
     table = weights_by_type(weights, rationales, t5_tokenizer())
     assert table["keypoints_over_others"] == 0.5
     assert table["keypoints_over_function_words"] == 1.0
