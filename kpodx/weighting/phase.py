@@ -6,6 +6,7 @@ from typing import Any
 
 from kpodx import artifacts
 from kpodx.runtime import PhaseContext, seed_everything
+from kpodx.weighting.agreement import weight_by_frequency
 from kpodx.weighting.config import WeightingConfig
 from kpodx.weighting.figures import weights_by_type
 from kpodx.weighting.mask_learning import CHECKPOINT, learn_weights
@@ -24,7 +25,14 @@ def run(context: PhaseContext) -> dict[str, object]:
     weights = material.pack(values)
     by_type = weights_by_type(weights, material.rationales, material.tokenizer)
     findings = context.output / artifacts.FINDINGS
-    found = {"method": config.method, "masks": masks, "token_types": by_type, "history": history}
+    frequency = weight_by_frequency(weights, [item.rationale_ids for item in material.tokenized])
+    found = {
+        "method": config.method,
+        "masks": masks,
+        "token_types": by_type,
+        "frequency": frequency,
+        "history": history,
+    }
     artifacts.save_token_weights(context.output, weights)
     artifacts.write_json(findings, found)
     if masks is not None:
