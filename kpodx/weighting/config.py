@@ -47,6 +47,19 @@ class TokenTypeWeights(Config):
         return {kind: float(getattr(self, kind.value)) for kind in TokenType}
 
 
+_RIVAL_READS: dict[str, frozenset[str]] = {
+    "token-type": frozenset({"token_type_weights"}),
+    "learnability": frozenset({"reference_updates", "hardness_half", "batch_size", "predictor_learning_rate"}),
+    "question-dependence": frozenset({"gain_half"}),
+    "conditional": frozenset({"reference_updates", "gain_half", "batch_size", "predictor_learning_rate"}),
+    "uniform": frozenset(),
+}
+"""The settings that each method without a mask reads."""
+
+_RIVALS_ALONE = frozenset({"token_type_weights", "reference_updates", "gain_half", "hardness_half"})
+"""Settings that mask learning does not read."""
+
+
 class WeightingConfig(Config):
     """Token weights: which tokens of a rationale matter?"""
 
@@ -118,6 +131,13 @@ class WeightingConfig(Config):
     """Loss at which a token counts as half hard in learnability, in nats per token."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Updates between saved states, from which a killed phase resumes."""
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Settings of other methods: they may stay in a recipe and count for nothing."""
+        if self.method == "mask-learning":
+            return _RIVALS_ALONE
+        return frozenset(type(self).model_fields) - _RIVAL_READS[self.method] - {"seed", "method"}
 
     @model_validator(mode="after")
     def _consistent(self) -> WeightingConfig:

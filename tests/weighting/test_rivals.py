@@ -168,6 +168,41 @@ def test_the_table_reaches_the_weights(inputs: Path, tiny_t5: Path) -> None:
     assert found["function_word"]["mean"] == 0.23
 
 
+@pytest.mark.parametrize("method", [*METHODS, "mask-learning"])
+def test_settings_of_other_methods_do_not_count(method: str) -> None:
+    plain = WeightingConfig(method=method)
+    changes: dict[str, Any] = {
+        "predictor": "org/other",
+        "mask_updates": 7,
+        "reference_updates": 7,
+        "gain_half": 0.5,
+        "hardness_half": 0.5,
+        "batch_size": 7,
+        "token_type_weights": {"digit": 0.5},
+    }
+    counted = {
+        name
+        for name, value in changes.items()
+        if WeightingConfig(method=method, **{name: value}).deciding_settings() != plain.deciding_settings()
+    }
+    assert (
+        counted
+        == {
+            "mask-learning": {"predictor", "mask_updates", "batch_size"},
+            "token-type": {"token_type_weights"},
+            "learnability": {"reference_updates", "hardness_half", "batch_size"},
+            "question-dependence": {"gain_half"},
+            "conditional": {"reference_updates", "gain_half", "batch_size"},
+            "uniform": set(),
+        }[method]
+    )
+    assert WeightingConfig(method="uniform").deciding_settings() != WeightingConfig().deciding_settings()
+
+
+def test_every_method_is_known_to_the_phase() -> None:
+    assert set(rivals.RIVALS) == set(METHODS)
+
+
 def test_a_weight_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="greater than 0"):
         TokenTypeWeights(digit=0.0)
