@@ -207,6 +207,6 @@ def check_beats_random(found: Mapping[str, Any], findings: Path) -> None:
         f"Its target loss is {learnt['prefix_nll']:.3f} nats against {random['prefix_nll']:.3f}, its answers are right in "
         f"{learnt['whole_accuracy']:.3f} against {random['whole_accuracy']:.3f} of {found['num_rationales']} cases. See {findings}.",
         hint="Raise weighting.warmup_updates and weighting.mask_updates, choose another weighting.target, or name a stronger "
-        "weighting.predictor. To distill without weights, set distillation.weights_in_loss=false; to use these weights all the "
-        "same, set weighting.accept_uninformative=true.",
+        "weighting.predictor. To distill without weights, set distillation.weights_in_loss=false and difficulty.measure=nll; to "
+        "use these weights all the same, set weighting.accept_uninformative=true.",
     )

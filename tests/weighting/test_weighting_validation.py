@@ -151,4 +151,4 @@ def test_a_mask_no_better_than_chance_stops_the_phase(tmp_path: Path) -> None:
     hint = caught.value.hint or ""
     named = ("warmup_updates", "target", "predictor", "accept_uninformative=true")
     assert all(f"weighting.{name}" in hint for name in named)
-    assert "distillation.weights_in_loss=false" in hint
+    assert "distillation.weights_in_loss=false and difficulty.measure=nll" in hint
