@@ -73,8 +73,8 @@ class WeightingConfig(Config):
     """What a masked prefix must predict: the next step's text, the next step's last number, or the final answer (equation 5)."""
     gradient: Gradient = "straight-through"
     """How the loss reaches the mask: straight-through as in the paper, or reinforce with two masks of each rationale."""
-    unit: Unit = "token"
-    """What has one weight: each token, or each word or number with all of its tokens."""
+    unit: Unit = "word"
+    """What has one weight: each token as in the paper, or each word or number with all of its tokens."""
     predictor: str = Field(default="student", min_length=1)
     """Model that predicts the answer from the masked rationale: a hub id, a local folder, or student for the student's own weights."""
     predictor_revision: str | None = None

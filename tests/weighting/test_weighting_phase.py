@@ -150,7 +150,7 @@ def test_accepting_weights_does_not_make_other_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"target": "next-result"}, {"target": "answer"}, {"gradient": "reinforce"}, {"unit": "word"}]
+    "changes", [{"target": "next-result"}, {"target": "answer"}, {"gradient": "reinforce"}, {"unit": "token"}]
 )
 def test_every_choice_gives_other_weights(
     inputs: Path, tiny_t5: Path, changes: dict[str, str], default_weights: TokenWeights
