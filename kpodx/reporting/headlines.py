@@ -45,12 +45,28 @@ def _rationales(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _weighting(summary: Mapping[str, Any]) -> list[str]:
-    kinds = {kind: value for kind, value in (summary.get("token_types") or {}).items() if isinstance(value, Mapping)}
+    types = summary.get("token_types") or {}
+    kinds = {kind: value for kind, value in types.items() if isinstance(value, Mapping)}
     ranked = sorted(kinds.items(), key=lambda item: -item[1]["mean"])
-    shown = [f"{kind.replace('_', ' ')} {value['mean']:.2f}" for kind, value in ranked]
-    separation = (summary.get("token_types") or {}).get("keypoints_over_function_words")
-    surely = [f"digits and operators over function words {separation:.2f}"] if separation is not None else []
-    return [*_figures(summary, ("mean_token_weight", "mean weight {}")), *shown, *surely]
+    method = summary.get("method", "mask-learning")
+    return [
+        *([method] if method != "mask-learning" else []),
+        *_figures(summary, ("mean_token_weight", "mean weight {}")),
+        *(f"{kind.replace('_', ' ')} {value['mean']:.2f}" for kind, value in ranked),
+        *_separation(types),
+        *_gain(summary.get("masks") or {}),
+    ]
+
+
+def _separation(types: Mapping[str, Any]) -> list[str]:
+    """Return how surely digits and operators stand above all others, or above function words in runs that know no more."""
+    others = (("keypoints_over_others", "all others"), ("keypoints_over_function_words", "function words"))
+    return [f"digits and operators over {name} {types[key]:.2f}" for key, name in others if key in types][:1]
+
+
+def _gain(masks: Mapping[str, Any]) -> list[str]:
+    gain = masks.get("prefix_nll_under_random")
+    return [] if gain is None else [f"held-out loss {-gain:+.2f} nats against a random mask"]
 
 
 def _difficulty(summary: Mapping[str, Any]) -> list[str]:

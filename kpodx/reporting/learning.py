@@ -25,7 +25,7 @@ MOST_POINTS = 200
 
 
 def describe_token_weights(run: Run) -> dict[str, Any]:
-    """Mean weight by kind of token, what the learnt mask is worth on held-out rationales, and the losses of mask learning."""
+    """Return mean weights by kind and frequency of token, how the mask reads held-out rationales, and the losses of its learning."""
     findings = read_json(run.folder("weighting") / FINDINGS)
     kinds = findings.get("token_types") or {}
     settings = run.manifest["recipe"]["weighting"]
@@ -34,7 +34,10 @@ def describe_token_weights(run: Run) -> dict[str, Any]:
     }
     return {
         "kinds": [{"kind": kind, **value} for kind, value in kinds.items() if isinstance(value, Mapping)],
+        "method": findings.get("method", "mask-learning"),
         "keypoints_over_function_words": kinds.get("keypoints_over_function_words"),
+        "keypoints_over_others": kinds.get("keypoints_over_others"),
+        "frequency": findings.get("frequency"),
         "num_tokens": run.summary("weighting").get("num_tokens"),
         "mean_token_weight": run.summary("weighting").get("mean_token_weight"),
         "masks": findings.get("masks"),

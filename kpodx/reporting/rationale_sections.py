@@ -113,14 +113,10 @@ def weights_section(part: Mapping[str, Any], folder: str) -> Markup:
     drawn = [_kinds(part["kinds"], findings)] if part["kinds"] else []
     if part["history"]:
         drawn.append(_history(part, findings))
-    over = part["keypoints_over_function_words"]
-    words = (
-        f"A random digit or operator outweighs a random function word with probability {figure_of(over)}; 0.5 is chance. "
-        if over is not None
-        else ""
-    )
     mean = part["mean_token_weight"]
-    words += f"The mean weight of {count(part['num_tokens'])} tokens is {figure_of(mean)}." if mean is not None else ""
+    said = [_separations(part), _frequency(part["frequency"])]
+    said += [f"The mean weight of {count(part['num_tokens'])} tokens is {figure_of(mean)}."] if mean is not None else []
+    words = " ".join(filter(None, said))
     return section(
         "weights",
         "Which tokens matter",
@@ -128,6 +124,23 @@ def weights_section(part: Mapping[str, Any], folder: str) -> Markup:
         tag("div", drawn, class_="figures"),
         _masks(part["masks"], findings) if part["masks"] else None,
     )
+
+
+def _separations(part: Mapping[str, Any]) -> str:
+    """Say how surely digits and operators outweigh other tokens."""
+    others = (
+        ("keypoints_over_others", "a random other token"),
+        ("keypoints_over_function_words", "a random function word"),
+    )
+    said = [f"{name} with probability {figure_of(part[key])}" for key, name in others if part.get(key) is not None]
+    return f"A random digit or operator outweighs {' and '.join(said)}; 0.5 is chance." if said else ""
+
+
+def _frequency(found: Mapping[str, Any] | None) -> str:
+    """Say whether frequent tokens weigh more."""
+    if found is None or found.get("rank_correlation") is None:
+        return ""
+    return f"The rank correlation of a token's mean weight with how often it occurs is {figure_of(found['rank_correlation'])}."
 
 
 def _kinds(kinds: Sequence[Mapping[str, Any]], file: str) -> Markup:
@@ -161,7 +174,7 @@ def _history(part: Mapping[str, Any], file: str) -> Markup:
             notes.append((float(begun), words))
             begun += part["parts"][name]
     says = (
-        "The answer's loss while the mask was learnt: first on whole rationales, then under random masks, then under the learnt one. "
+        "The target's loss while the mask was learnt: first on whole rationales, then under random masks, then under the learnt one. "
         "Each point is a single batch, so it jumps."
     )
     return figure(
@@ -171,13 +184,13 @@ def _history(part: Mapping[str, Any], file: str) -> Markup:
             says,
             series,
             linear_axis("update", [point.x for point in whole]),
-            linear_axis("answer's loss, nats a token", [point.y for point in (*whole, *masked)]),
+            linear_axis("target's loss, nats", [point.y for point in (*whole, *masked)]),
             notes,
         ),
         "Losses of mask learning",
         says,
         [file],
-        ("update", "loss in all", "answer's loss", "of rows with the learnt mask", "share kept"),
+        ("update", "loss in all", "target's loss", "of rows with the learnt mask", "share kept"),
         [
             (
                 count(entry["update"]),
@@ -198,6 +211,9 @@ def _masks(masks: Mapping[str, Any], file: str) -> Markup:
         if beats
         else "The learnt mask reads no better than a random one that keeps as much: these token weights carry no signal."
     )
+    margin, error = masks.get("prefix_nll_under_random"), masks.get("prefix_nll_standard_error")
+    if margin is not None and error is not None:
+        verdict += f" Its loss is lower by {figure_of(margin)} nats per target (standard error {figure_of(error)})."
     rows = [
         (
             words,
@@ -209,7 +225,7 @@ def _masks(masks: Mapping[str, Any], file: str) -> Markup:
         for name, words in MASKS.items()
         if name in masks
     ]
-    columns = ("the predictor reads", "tokens kept", "answers right", "answer's loss", "mean over prefixes")
+    columns = ("the predictor reads", "tokens kept", "answers right", "answer's loss", "mean over targets")
     return tag(
         "div",
         tag("h3", "What the mask is worth on held-out rationales"),

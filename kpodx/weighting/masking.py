@@ -1,10 +1,11 @@
-"""The mask: keep logits, straight-through samples, and masked embeddings."""
+"""The mask: keep logits, samples and their probability, masked embeddings, and which targets an update draws."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 
 def bound_logit(logit: Float[Tensor, "*shape"], bound: float) -> Float[Tensor, "*shape"]:
@@ -49,19 +50,33 @@ def mask_embeddings(
     return keep[..., None] * embedding + (1 - keep[..., None]) * mask_embedding
 
 
-def spread_prefixes(
-    num_tokens: Int[Tensor, " batch"], num_prefixes: int, shift: Float[Tensor, " batch"]
-) -> Int[Tensor, "batch prefixes"]:
-    """Prefix lengths, one from each of M equal parts of the rationale, in 1..R, rising (reading 3).
-
-    Prefix k of rationale i has length ceil((k + 1 - shift_i) · R_i / M) for k = 0..M-1, so over uniform shifts each length is equally
-    likely, and shift 0 gives the evenly spread prefixes that end with the whole rationale.
+def keep_log_prob(
+    logit: Float[Tensor, "*shape length"], keep: Float[Tensor, "*shape length"], counted: Bool[Tensor, "*shape length"]
+) -> Float[Tensor, "*shape"]:
+    """log P(m) = Σ_j m_j log w_j + (1 - m_j) log(1 - w_j), with w_j = σ(logit_j), over the counted tokens.
 
     Args:
-        num_tokens: R, tokens of each rationale, at least 1.
-        num_prefixes: M.
+        logit: log-odds of keeping each token.
+        keep: a sampled mask, each entry 0 or 1.
+        counted: tokens whose draw belongs to the sum.
+    """
+    log_prob = keep * functional.logsigmoid(logit) + (1 - keep) * functional.logsigmoid(-logit)
+    return (log_prob * counted).sum(dim=-1)
+
+
+def spread_targets(
+    num_targets: Int[Tensor, " batch"], num_drawn: int, shift: Float[Tensor, " batch"]
+) -> Int[Tensor, "batch drawn"]:
+    """Return numbers of targets, one from each of M equal parts of a rationale's targets, in 1..R, rising (reading 3).
+
+    Number k of rationale i is ceil((k + 1 - shift_i) · R_i / M) for k = 0..M-1. Over uniform shifts each target is equally
+    likely, and shift 0 gives evenly spread targets that end with the last one. Numbers repeat if R_i < M.
+
+    Args:
+        num_targets: R, targets of each rationale, at least 1; for equation 5, one per token prefix.
+        num_drawn: M.
         shift: in [0, 1).
     """
-    part = torch.arange(1, num_prefixes + 1, dtype=torch.float64)
-    length = torch.ceil((part[None, :] - shift[:, None].double()) * num_tokens[:, None] / num_prefixes)
-    return length.long().clamp(min=1).minimum(num_tokens[:, None])
+    part = torch.arange(1, num_drawn + 1, dtype=torch.float64)
+    number = torch.ceil((part[None, :] - shift[:, None].double()) * num_targets[:, None] / num_drawn)
+    return number.long().clamp(min=1).minimum(num_targets[:, None])

@@ -17,15 +17,19 @@ from kpodx.artifacts import atomic_open
 from kpodx.errors import DivergedError
 from kpodx.modeling.likelihood import autocast
 from kpodx.runtime import Progress, derive_seed
+from kpodx.weighting.config import Gradient
 from kpodx.weighting.losses import (
     answer_prediction_loss,
     keep_share_penalty,
+    leave_one_out_loss,
     mask_learning_loss,
     mask_ratio_loss,
+    mean_per_rationale,
 )
-from kpodx.weighting.masking import logistic_noise, sample_keep, spread_prefixes
+from kpodx.weighting.masking import keep_log_prob, logistic_noise, sample_keep, spread_targets
 from kpodx.weighting.module import TokenWeightModule
-from kpodx.weighting.predictor import AnswerPredictor, PredictorBatch, PredictorItem, build_batch
+from kpodx.weighting.predictor import AnswerPredictor, PredictorBatch, PredictorItem, Row, build_batch
+from kpodx.weighting.units import mean_over_units
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,57 @@ class LearningRates:
     joint: float
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """What an update draws, and how the gradient passes what it draws.
+
+    Attributes:
+        batch_size: rationales per update.
+        num_targets: targets of each rationale per update, M.
+        whole_first: whether a target can be read only from a whole rationale, as the answer can: the warm-up then reads whole
+            ones, and the last prefix of each row that the module has no say in is whole.
+        random_mask_share: share of rationales still masked at random while the mask is learnt.
+        temperature: τ of the straight-through sample.
+        gradient: how the loss reaches the module.
+    """
+
+    batch_size: int
+    num_targets: int
+    whole_first: bool
+    random_mask_share: float
+    temperature: float
+    gradient: Gradient
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What the losses of an update count.
+
+    Attributes:
+        mask_ratio_coef: α.
+        target_keep_share: mean keep probability that the mask is pulled to, None for α alone.
+        keep_share_coef: strength of that pull.
+    """
+
+    mask_ratio_coef: float
+    target_keep_share: float | None
+    keep_share_coef: float
+
+
+@dataclass(frozen=True)
+class UpdateMask:
+    """The mask of one update.
+
+    `keep` float [B, m]; `learnt` bool [B] marks the rows that the module made; `logit` [B, m] is empty until the mask is learnt, and
+    so is `other`, a second mask from the same probabilities, which only REINFORCE draws.
+    """
+
+    keep: Tensor
+    learnt: Tensor
+    logit: Tensor
+    other: Tensor
+
+
 class MaskLearner:
     """Holds what mask learning changes; every update depends on its number and the seed alone, so it can resume anywhere.
 
@@ -68,13 +123,8 @@ class MaskLearner:
         embedding: the student's frozen input embeddings, float [V, width].
         stages: updates of each part.
         rates: learning rates.
-        batch_size: rationales an update.
-        num_prefixes: M.
-        mask_ratio_coef: α.
-        target_keep_share: mean keep probability that the mask is pulled to, None for α alone.
-        keep_share_coef: strength of that pull.
-        temperature: τ.
-        random_mask_share: share of rationales still masked at random while the mask is learnt.
+        drawing: what an update draws.
+        balance: how its losses count.
         dtype: number format of the predictor's matrix products.
         seed: of the phase.
     """
@@ -87,22 +137,13 @@ class MaskLearner:
         *,
         stages: Stages,
         rates: LearningRates,
-        batch_size: int,
-        num_prefixes: int,
-        mask_ratio_coef: float,
-        target_keep_share: float | None,
-        keep_share_coef: float,
-        temperature: float,
-        random_mask_share: float,
+        drawing: Drawing,
+        balance: Balance,
         dtype: torch.dtype,
         seed: int,
     ) -> None:
         self.predictor, self.module, self.embedding = predictor, module, embedding
-        self.stages, self.rates = stages, rates
-        self.batch_size, self.num_prefixes = batch_size, num_prefixes
-        self.mask_ratio_coef = mask_ratio_coef
-        self.target_keep_share, self.keep_share_coef = target_keep_share, keep_share_coef
-        self.temperature, self.random_mask_share = temperature, random_mask_share
+        self.stages, self.rates, self.drawing, self.balance = stages, rates, drawing, balance
         self.dtype, self.seed = dtype, seed
         self.update = 0
         self.history: list[dict[str, float]] = []
@@ -115,9 +156,14 @@ class MaskLearner:
         return self.embedding.device
 
     def logit(self, batch: PredictorBatch) -> Tensor:
-        """Keep logits of the batch, float [B, m]."""
+        """Return keep logits of the batch, float [B, m], equal within each unit."""
         logit: Tensor = self.module(self.embedding[batch.student_ids].float(), batch.student_valid)
-        return logit
+        return mean_over_units(logit, batch.leaders)
+
+    @torch.no_grad()
+    def keep_prob(self, batch: PredictorBatch) -> Tensor:
+        """Return w_j, the probability that token j is kept (equation 3), float [B, m]."""
+        return torch.sigmoid(self.logit(batch))
 
     def _uniform(self, generator: torch.Generator, *shape: int) -> Tensor:
         # Drawn on the CPU, so that the same seed gives the same masks on every device.
@@ -125,68 +171,110 @@ class MaskLearner:
 
     def _choose(self, generator: torch.Generator, items: Sequence[PredictorItem]) -> list[PredictorItem]:
         """A window of rationales of similar length: sort a few batches' worth and take one batch of them."""
-        wide = torch.randint(len(items), (self.batch_size * 8,), generator=generator).tolist()
+        size = self.drawing.batch_size
+        wide = torch.randint(len(items), (size * 8,), generator=generator).tolist()
         wide.sort(key=lambda i: len(items[i].rationale_ids))
-        start = int(torch.randint(8, (1,), generator=generator)) * self.batch_size
-        return [items[i] for i in wide[start : start + self.batch_size]]
+        start = int(torch.randint(8, (1,), generator=generator)) * size
+        return [items[i] for i in wide[start : start + size]]
 
     def step(self, items: Sequence[PredictorItem]) -> dict[str, float]:
-        """One update; returns its figures. Raises DivergedError where the loss is not finite."""
+        """Take one update and return its figures. Raise DivergedError if the loss is not finite."""
         part = self.stages.of(self.update)
         generator = torch.Generator().manual_seed(derive_seed("mask_learning", self.seed, self.update))
         torch.manual_seed(derive_seed("dropout", self.seed, self.update))
         batch = build_batch(self._choose(generator, items), self.device)
         shift = torch.rand(len(batch.items), generator=generator)
-        prefixes = spread_prefixes(batch.lengths, self.num_prefixes, shift)
-        if part == "warmup":
-            # Whole rationales only: most prefixes do not hold the answer, and a predictor that begins with them learns to ignore them all.
-            prefixes = batch.lengths[:, None]
-        keep, learnt, logit, figures = self._keep(part, batch, generator)
-        # Where the module has no say, the last prefix is the whole rationale: only there is the answer itself to be read.
-        prefixes[~learnt.cpu(), -1] = batch.lengths[~learnt.cpu()]
-        with autocast(self.device, self.dtype):
-            nll, _ = self.predictor(batch, keep, prefixes)
-        prediction = answer_prediction_loss(nll)
-        loss = prediction
-        if part == "mask" and learnt.any():
-            kept = mask_ratio_loss(keep[learnt], batch.student_valid[learnt])
-            # L_p is a mean over all rows, and the module made only some of them: counted alike, α means the same for any share.
-            loss = mask_learning_loss(prediction, kept * learnt.float().mean(), self.mask_ratio_coef)
-            if self.target_keep_share is not None:
-                penalty = keep_share_penalty(torch.sigmoid(logit), batch.student_valid, self.target_keep_share)
-                loss = loss + self.keep_share_coef * penalty
-            figures["answer_nll_learnt_mask"] = float(nll[learnt].detach().mean())
-        figures.update(update=float(self.update), loss=float(loss.detach()), answer_nll=float(prediction.detach()))
+        mask = self._mask(part, batch, generator)
+        rows = self._rows(part, batch, shift, mask.learnt)
+
+        loss, figures = self._loss(part, batch, mask, rows)
+        figures.update(update=float(self.update), loss=float(loss.detach()))
         if not np.isfinite(figures["loss"]):
             raise DivergedError(
                 f"Mask learning: the loss became {figures['loss']} at update {self.update} ({part}).",
                 hint="Lower weighting.predictor_learning_rate and weighting.joint_learning_rate, or use runtime.dtype=float32.",
             )
+
         self._apply(loss, part)
         self.update += 1
         return figures
 
-    def _keep(
-        self, part: str, batch: PredictorBatch, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, dict[str, float]]:
-        """The mask of one update, which of its rows the module made, its logits (empty before it is learnt), and its kept share."""
-        shape = batch.student_valid.shape
+    def _rows(self, part: str, batch: PredictorBatch, shift: Tensor, learnt: Tensor) -> list[Row]:
+        """Draw what this update predicts."""
+        sizes = torch.tensor([len(item.stops) for item in batch.items])
+        numbers = spread_targets(sizes, self.drawing.num_targets, shift)
+        if self.drawing.whole_first:
+            # Most prefixes do not hold the answer, and a predictor that begins with them learns to ignore them all.
+            numbers[~learnt.cpu(), -1] = sizes[~learnt.cpu()]
+            numbers = sizes[:, None] if part == "warmup" else numbers
+        return [(i, number - 1) for i, row in enumerate(numbers.tolist()) for number in sorted(set(row))]
+
+    def _mask(self, part: str, batch: PredictorBatch, generator: torch.Generator) -> UpdateMask:
+        shape, empty = batch.student_valid.shape, torch.empty(0, device=self.device)
         learnt = torch.zeros(shape[0], dtype=torch.bool, device=self.device)
         if part == "warmup":
-            return torch.ones(shape, device=self.device), learnt, torch.empty(0), {}
+            return UpdateMask(torch.ones(shape, device=self.device), learnt, empty, empty)
         # A random mask of a random density, from a third to all (three in ten rows): what the predictor must cope with, whatever the
         # module does. Rows that are whole keep it from forgetting how to read.
         density = self._uniform(generator, shape[0], 1) + 0.3
-        random_keep = (self._uniform(generator, *shape) < density).float()
-        uniform, choice = self._uniform(generator, *shape), self._uniform(generator, shape[0])
+        random_keep = (self._unit_noise(generator, batch) < density).float()
         if part == "random_mask":
-            return random_keep, learnt, torch.empty(0), {}
-        logit = self.logit(batch)
-        learnt = choice >= self.random_mask_share
-        keep = sample_keep(logit, logistic_noise(uniform), self.temperature)
-        valid = batch.student_valid
-        share = (torch.sigmoid(logit.detach()) * valid).sum() / valid.sum()
-        return torch.where(learnt[:, None], keep, random_keep), learnt, logit, {"keep_share": float(share)}
+            return UpdateMask(random_keep, learnt, empty, empty)
+        noise, choice = logistic_noise(self._unit_noise(generator, batch)), self._uniform(generator, shape[0])
+        logit, learnt = self.logit(batch), choice >= self.drawing.random_mask_share
+        keep, other = sample_keep(logit, noise, self.drawing.temperature), empty
+        if self.drawing.gradient == "reinforce":
+            second = logistic_noise(self._unit_noise(generator, batch))
+            keep, other = keep.detach(), sample_keep(logit, second, self.drawing.temperature).detach()
+        return UpdateMask(torch.where(learnt[:, None], keep, random_keep), learnt, logit, other)
+
+    def _unit_noise(self, generator: torch.Generator, batch: PredictorBatch) -> Tensor:
+        """Draw one number in (0, 1) per unit, so that its tokens are kept or masked together."""
+        return self._uniform(generator, *batch.student_valid.shape).gather(1, batch.leaders)
+
+    def _loss(
+        self, part: str, batch: PredictorBatch, mask: UpdateMask, rows: Sequence[Row]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """L_k of equation 7 and the figures that the history keeps."""
+        owner, count = batch.owners(rows), len(batch.items)
+        with autocast(self.device, self.dtype):
+            nll, _ = self.predictor(batch, mask.keep, rows)
+        loss = answer_prediction_loss(nll, owner, count)
+        figures = {"answer_nll": float(loss.detach())}
+        if part != "mask":
+            return loss, figures
+
+        prob = torch.sigmoid(mask.logit)
+        figures["keep_share"] = float(mask_ratio_loss(prob.detach(), batch.student_valid))
+        if mask.learnt.any():
+            figures["answer_nll_learnt_mask"] = float(nll.detach()[mask.learnt[owner]].mean())
+            loss = loss + self._score_function(batch, mask, rows, nll)
+            # The expected kept share is known, so that only the straight-through sample has to be differentiated as drawn.
+            kept = prob if self.drawing.gradient == "reinforce" else mask.keep
+            ratio = mask_ratio_loss(kept[mask.learnt], batch.student_valid[mask.learnt])
+            # L_p is a mean over all rows, and the module made only some of them: counted alike, α means the same for any share.
+            loss = mask_learning_loss(loss, ratio * mask.learnt.float().mean(), self.balance.mask_ratio_coef)
+            if self.balance.target_keep_share is not None:
+                penalty = keep_share_penalty(prob, batch.student_valid, self.balance.target_keep_share)
+                loss = loss + self.balance.keep_share_coef * penalty
+        return loss, figures
+
+    def _score_function(self, batch: PredictorBatch, mask: UpdateMask, rows: Sequence[Row], nll: Tensor) -> Tensor:
+        """Return a term of value 0 whose gradient is REINFORCE's; 0 if the gradient passes the mask itself."""
+        if self.drawing.gradient != "reinforce":
+            return nll.new_zeros(())
+        places = [place for place, (i, _) in enumerate(rows) if mask.learnt[i]]
+        mine = [rows[place] for place in places]
+        with torch.no_grad(), autocast(self.device, self.dtype):
+            second_nll, _ = self.predictor(batch, mask.other, mine)
+        owner = batch.owners(mine)
+        # Each unit is drawn once, so that only its first token counts; a prefix that shows any of it shows that one.
+        first_of_unit = batch.leaders == torch.arange(batch.leaders.shape[1], device=self.device)
+        counted = batch.visible(mine) & (first_of_unit & batch.student_valid)[owner]
+        log_probs = [keep_log_prob(mask.logit[owner], keep[owner], counted) for keep in (mask.keep, mask.other)]
+        credit = leave_one_out_loss(nll[places], second_nll, *log_probs)
+        term = mean_per_rationale(credit, owner, len(batch.items)).mean()
+        return term - term.detach()
 
     def _apply(self, loss: Tensor, part: str) -> None:
         optimizers = [self.predictor_optimizer, *([self.module_optimizer] if part == "mask" else [])]

@@ -113,6 +113,14 @@ def test_each_phase_says_what_it_found() -> None:
     weights = {"mean_token_weight": 0.5, "token_types": {**kinds, "keypoints_over_function_words": 0.97}}
     said = "mean weight 0.5 · digit 0.90 · function word 0.21 · digits and operators over function words 0.97"
     assert headline("weighting", weights) == said
+    types = {"digit": {"mean": 0.9, "count": 4}, "keypoints_over_function_words": 0.97, "keypoints_over_others": 0.92}
+    learnt = {"token_types": types, "masks": {"prefix_nll_under_random": 2.08}, "method": "mask-learning"}
+    gain = "held-out loss -2.08 nats against a random mask"
+    assert headline("weighting", learnt) == f"digit 0.90 · digits and operators over all others 0.92 · {gain}"
+    assert (
+        headline("weighting", {"method": "uniform", "masks": None, "mean_token_weight": 1.0})
+        == "uniform · mean weight 1"
+    )
     assert headline("dataset", {"questions": {"train": 2000, "validation": 0, "test": 7}}) == "2,000 train · 7 test"
     trained = {"method": "kpod", "updates": 1200, "target_tokens": 12345, "best_validation_accuracy": 0.5}
     assert headline("distillation", trained) == "kpod · 1,200 updates · 12,345 target tokens · best validation 50.0 %"

@@ -108,7 +108,7 @@ def test_settings_page_is_current_and_holds_every_key() -> None:
     [
         ("dataset.split_ids.file", ("path", "")),
         ("student.lora.target_modules", ("text or list of texts", '`"all-linear"`')),
-        ("weighting.target_keep_share", ("number, > 0, < 1", "none")),
+        ("weighting.target_keep_share", ("number, > 0, < 1", "`0.4`")),
         ("distillation.progressive", ("true or false", "`true`")),
         ("distillation.epochs", ("whole number, ≥ 1", "`20`")),
         ("rationales.files", ("list of paths", "`[]`")),

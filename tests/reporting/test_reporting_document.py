@@ -75,6 +75,7 @@ def test_training_by_epoch(whole: dict[str, Any]) -> None:
 def test_mask_learning_counts_updates_from_one(whole: dict[str, Any]) -> None:
     part = whole["token_weights"]
     assert [entry["update"] for entry in part["history"]] == [10, 40]
+    assert (part["method"], part["frequency"], part["keypoints_over_others"]) == ("mask-learning", None, None)
     assert part["kinds"] == [
         {"kind": "digit", "mean": 0.75, "count": 5},
         {"kind": "function_word", "mean": 0.25, "count": 9},

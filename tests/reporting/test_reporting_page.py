@@ -16,7 +16,7 @@ from kpodx.errors import StorageError, UsageError
 from kpodx.reporting.document import build_document
 from kpodx.reporting.markup import Markup, join, table, tag
 from kpodx.reporting.page import TITLES, render_page
-from kpodx.reporting.rationale_sections import paint, trim
+from kpodx.reporting.rationale_sections import paint, trim, weights_section
 from kpodx.reporting.writing import check_output, write_report
 from kpodx.runs import load_run
 
@@ -316,3 +316,46 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"page\.json could not be read or written"):
         write_report(document, tmp_path / "file" / "page.html")
     assert read_json(tmp_path / "run" / "manifest.json")["format"] == 1
+
+
+def weights_part(**changes: Any) -> dict[str, Any]:
+    reading = {"whole_nll": 1.5, "whole_accuracy": 0.5, "prefix_nll": 2.5, "keep_share": 0.4}
+    masks = {
+        "learnt": reading,
+        "random": reading,
+        "beats_random": True,
+        "prefix_nll_under_random": 2.125,
+        "prefix_nll_standard_error": 0.125,
+    }
+    part = {
+        "kinds": [],
+        "history": [],
+        "parts": {},
+        "masks": masks,
+        "num_tokens": 1234,
+        "mean_token_weight": 0.4,
+        "method": "mask-learning",
+        "keypoints_over_function_words": 0.97,
+        "keypoints_over_others": 0.92,
+        "frequency": {"rank_correlation": -0.25, "bands": []},
+    }
+    return part | changes
+
+
+def test_the_weights_section_says_how_they_compare() -> None:
+    page = str(weights_section(weights_part(), "weighting/x"))
+    assert (
+        "outweighs a random other token with probability 0.920 and a random function word with probability 0.970"
+        in page
+    )
+    assert "how often it occurs is -0.250" in page
+    assert "lower by 2.12 nats per target (standard error 0.125)" in page
+
+
+def test_weights_without_a_mask_have_no_mask_to_judge() -> None:
+    bare = weights_part(masks=None, frequency=None, keypoints_over_others=None, keypoints_over_function_words=None)
+    page = str(weights_section(bare, "weighting/x"))
+    assert "The mean weight of 1,234 tokens is 0.400." in page
+    assert "held-out" not in page
+    assert "outweighs" not in page
+    assert "how often" not in page

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from predictor_items import item_of
 from tiny_models import make_tiny_t5
 from torch import Tensor, nn
 
@@ -16,8 +19,8 @@ from kpodx.modeling.examples import model_family
 from kpodx.modeling.loading import load_model, load_tokenizer
 from kpodx.runtime import SilentProgress
 from kpodx.weighting.module import TokenWeightModule
-from kpodx.weighting.predictor import AnswerPredictor, PredictorBatch, PredictorItem
-from kpodx.weighting.training import LearningRates, MaskLearner, Stages, resume, run_until
+from kpodx.weighting.predictor import AnswerPredictor, PredictorBatch, PredictorItem, Row, build_batch
+from kpodx.weighting.training import Balance, Drawing, LearningRates, MaskLearner, Stages, resume, run_until
 
 VOCABULARY, WIDTH, KEY = 40, 16, 7
 RATES = LearningRates(module=1e-2, predictor=1e-3, joint=1e-4)
@@ -30,8 +33,7 @@ def items_of(count: int, *, seed: int = 0) -> list[PredictorItem]:
     for _ in range(count):
         body = rng.integers(10, VOCABULARY, rng.integers(5, 12))
         body[rng.integers(len(body))] = KEY
-        ids, spans = tuple(body.tolist()), tuple((2 * i, 2 * i + 2) for i in range(len(body)))
-        result.append(PredictorItem((4, 5), ids, (6,), ids, spans, spans))
+        result.append(item_of((4, 5), tuple(body.tolist()), (6,)))
     return result
 
 
@@ -42,38 +44,39 @@ class KeyPredictor(AnswerPredictor):
         nn.Module.__init__(self)
         self.cost = nn.Parameter(torch.tensor(cost))
 
-    def forward(self, batch: PredictorBatch, keep: Tensor, prefixes: Tensor) -> tuple[Tensor, Tensor]:
-        place = (batch.student_ids == KEY).float().argmax(dim=1)
-        seen = keep.gather(1, place[:, None]) * (prefixes > place[:, None])
+    def forward(self, batch: PredictorBatch, keep: Tensor, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+        key = (batch.student_ids == KEY)[batch.owners(rows)]
+        seen = (keep[batch.owners(rows)] * (key & batch.visible(rows))).sum(dim=1)
         return self.cost.detach() * (1 - seen) + 0 * self.cost, seen > 0.5
 
 
 class BalancedPredictor(KeyPredictor):
     """Gains `cost` times the kept share: with α = cost, keeping is worth exactly what it costs."""
 
-    def forward(self, batch: PredictorBatch, keep: Tensor, prefixes: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: PredictorBatch, keep: Tensor, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
         share = (keep * batch.student_valid).sum(dim=1) / batch.student_valid.sum(dim=1)
-        nll = (self.cost.detach() * (1 - share))[:, None].expand(prefixes.shape) + 0 * self.cost
+        nll = (self.cost.detach() * (1 - share))[batch.owners(rows)] + 0 * self.cost
         return nll, nll > 0
 
 
 def learner_of(predictor: AnswerPredictor, **changes: Any) -> MaskLearner:
     torch.manual_seed(0)
-    settings: dict[str, Any] = {
-        "stages": Stages(0, 0, 100),
-        "rates": RATES,
+    drawing = {
         "batch_size": 8,
-        "num_prefixes": 3,
-        "mask_ratio_coef": 0.5,
-        "target_keep_share": None,
-        "keep_share_coef": 50.0,
-        "temperature": 1.0,
+        "num_targets": 3,
+        "whole_first": True,
         "random_mask_share": 0.5,
-        "dtype": torch.float32,
-        "seed": 3,
-    } | changes
+        "temperature": 1.0,
+        "gradient": "straight-through",
+    }
+    balance = {"mask_ratio_coef": 0.5, "target_keep_share": None, "keep_share_coef": 50.0}
+    rest: dict[str, Any] = {"stages": Stages(0, 0, 100), "rates": RATES, "dtype": torch.float32, "seed": 3}
+    for table in (drawing, balance, rest):
+        table.update({name: changes.pop(name) for name in table.keys() & changes.keys()})
+    assert not changes, changes
     embedding = torch.randn(VOCABULARY, WIDTH, generator=torch.Generator().manual_seed(1))
-    return MaskLearner(predictor, TokenWeightModule(WIDTH, WIDTH, 4.0), embedding, **settings)
+    module = TokenWeightModule(WIDTH, WIDTH, 4.0)
+    return MaskLearner(predictor, module, embedding, drawing=Drawing(**drawing), balance=Balance(**balance), **rest)
 
 
 def t5_learner(folder: Path, **changes: Any) -> MaskLearner:
@@ -100,16 +103,16 @@ def test_the_parts_of_the_loop() -> None:
     assert [stages.of(u) for u in range(9)] == ["warmup"] * 2 + ["random_mask"] * 3 + ["mask"] * 4
 
 
-def test_the_one_token_that_decides_the_answer_rises_above_the_others() -> None:
-    learner, fresh = learner_of(KeyPredictor(), mask_ratio_coef=2.0), items_of(50, seed=9)
+@pytest.mark.parametrize("gradient", ["straight-through", "reinforce"])
+def test_the_one_token_that_decides_the_answer_rises_above_the_others(gradient: str) -> None:
+    learner, fresh = learner_of(KeyPredictor(), mask_ratio_coef=2.0, gradient=gradient), items_of(50, seed=9)
     fit = items_of(200)
     learner.module.train()
-    for _ in range(70):
+    for _ in range(150):
         learner.step(fit)
     key, rest = [], []
     for item in fresh:
-        ids = torch.tensor([item.student_ids])
-        weight = learner.module.keep_prob(learner.embedding[ids], torch.ones_like(ids, dtype=torch.bool))[0]
+        weight = learner.keep_prob(build_batch([item], learner.device))[0]
         for token, w in zip(item.student_ids, weight.tolist(), strict=True):
             (key if token == KEY else rest).append(w)
     assert min(key) > 0.8
@@ -163,16 +166,17 @@ def test_the_mask_is_pulled_to_the_target_share() -> None:
         assert abs(shares[-1] - target) < abs(shares[0] - target) / 2
 
 
-def test_resuming_is_bit_exact(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gradient", ["straight-through", "reinforce"])
+def test_resuming_is_bit_exact(tmp_path: Path, gradient: str) -> None:
     folder, items = make_tiny_t5(tmp_path / "t5", dropout=0.2), items_of(60)
-    whole = t5_learner(folder)
+    whole = t5_learner(folder, gradient=gradient)
     loop: dict[str, Any] = {"checkpoint_every": 5, "progress": SilentProgress(), "description": "x"}
     run_until(whole, items, 12, checkpoint=tmp_path / "whole.pt", **loop)
     for stop in (2, 5, 8):
         path = tmp_path / f"{stop}.pt"
-        first = t5_learner(folder)
+        first = t5_learner(folder, gradient=gradient)
         run_until(first, items, stop, checkpoint=path, **loop)
-        second = t5_learner(folder)
+        second = t5_learner(folder, gradient=gradient)
         torch.rand(7)
         assert resume(second, path)
         assert second.update == stop
@@ -228,11 +232,11 @@ def test_a_batch_holds_rationales_of_similar_length() -> None:
 
 
 class RecordingPredictor(KeyPredictor):
-    """Remembers the masks and prefixes that it was shown."""
+    """Remembers the masks and targets that it was shown."""
 
-    def forward(self, batch: PredictorBatch, keep: Tensor, prefixes: Tensor) -> tuple[Tensor, Tensor]:
-        self.shown = (batch, keep.detach(), prefixes)
-        return super().forward(batch, keep, prefixes)
+    def forward(self, batch: PredictorBatch, keep: Tensor, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+        self.shown = (batch, keep.detach(), list(rows))
+        return super().forward(batch, keep, rows)
 
 
 def test_the_predictor_keeps_seeing_whole_rationales() -> None:
@@ -241,11 +245,64 @@ def test_the_predictor_keeps_seeing_whole_rationales() -> None:
     whole_rows = 0
     for update in range(42):
         learner.step(items_of(30))
-        batch, keep, prefixes = predictor.shown
-        assert prefixes[:, -1].tolist() == batch.lengths.tolist()
+        batch, keep, rows = predictor.shown
+        last = [max(k for i, k in rows if i == item) for item in range(8)]
+        assert last == [len(item.stops) - 1 for item in batch.items]
         if update < 2:
-            assert prefixes.shape[1] == 1
+            assert len(rows) == 8
             assert bool((keep == 1).all())
         else:
             whole_rows += int(((keep == 1) | ~batch.student_valid).all(dim=1).sum())
     assert whole_rows > 40 * 8 * 0.2
+
+
+def test_targets_in_reach_are_asked_for_from_the_first_update_on_and_never_twice() -> None:
+    predictor = RecordingPredictor()
+    learner = learner_of(predictor, stages=Stages(10, 10, 10), whole_first=False)
+    items = [replace(item, stops=(2, len(item.student_ids)), targets=((8,), (6,))) for item in items_of(30)]
+    asked = set()
+    for _ in range(30):
+        learner.step(items)
+        rows = predictor.shown[2]
+        assert len(rows) == len(set(rows))
+        asked |= {k for _, k in rows}
+    assert asked == {0, 1}
+
+
+@pytest.mark.parametrize("gradient", ["straight-through", "reinforce"])
+def test_tokens_of_a_unit_are_kept_together_and_weigh_the_same(gradient: str) -> None:
+    predictor = RecordingPredictor()
+    learner = learner_of(predictor, stages=Stages(0, 2, 4), gradient=gradient)
+    pairs = [
+        replace(item, leaders=tuple(place - place % 2 for place in range(len(item.leaders)))) for item in items_of(30)
+    ]
+    for _ in range(6):
+        learner.step(pairs)
+        batch, keep, _ = predictor.shown
+        assert torch.equal(keep, keep.gather(1, batch.leaders))
+    weight = learner.keep_prob(build_batch(pairs[:4], learner.device))
+    assert torch.equal(weight, weight.gather(1, build_batch(pairs[:4], learner.device).leaders))
+
+
+def module_gradient(learner: MaskLearner, items: list[PredictorItem]) -> Tensor:
+    learner.step(items)
+    return torch.cat([p.grad.flatten() for p in learner.module.parameters() if p.grad is not None])
+
+
+def test_reinforce_alone_reaches_the_module_where_the_predictor_is_not_differentiable() -> None:
+    class Blind(KeyPredictor):
+        def forward(self, batch: PredictorBatch, keep: Tensor, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+            return super().forward(batch, keep.detach(), rows)
+
+    found = {
+        gradient: module_gradient(learner_of(Blind(), mask_ratio_coef=0.0, gradient=gradient), items_of(200))
+        for gradient in ("straight-through", "reinforce")
+    }
+    assert float(found["straight-through"].abs().max()) == 0
+    assert float(found["reinforce"].abs().max()) > 1e-5
+
+
+def test_reinforce_leaves_the_loss_as_it_is() -> None:
+    """Its term has a gradient but no value, so that the history shows L_k."""
+    figures = learner_of(KeyPredictor(), mask_ratio_coef=0.0, gradient="reinforce").step(items_of(30))
+    assert figures["loss"] == pytest.approx(figures["answer_nll"], abs=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import exp, log
 
 import pytest
@@ -9,7 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpodx.weighting.masking import bound_logit, logistic_noise, mask_embeddings, sample_keep, spread_prefixes
+from kpodx.weighting.masking import (
+    bound_logit,
+    keep_log_prob,
+    logistic_noise,
+    mask_embeddings,
+    sample_keep,
+    spread_targets,
+)
 
 
 def test_bounded_logits_by_hand() -> None:
@@ -74,14 +82,14 @@ def test_the_loss_reaches_the_mask_through_the_embeddings() -> None:
 
 
 def test_prefixes_by_hand() -> None:
-    found = spread_prefixes(torch.tensor([8, 8, 3, 1]), 4, torch.tensor([0.0, 0.5, 0.0, 0.9]))
+    found = spread_targets(torch.tensor([8, 8, 3, 1]), 4, torch.tensor([0.0, 0.5, 0.0, 0.9]))
     assert found.tolist() == [[2, 4, 6, 8], [1, 3, 5, 7], [1, 2, 3, 3], [1, 1, 1, 1]]
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=6), st.integers(1, 12), st.floats(0, 1, exclude_max=True))
 @settings(deadline=None, max_examples=150)
 def test_prefixes_rise_and_stay_inside(lengths: list[int], num_prefixes: int, shift: float) -> None:
-    found = spread_prefixes(torch.tensor(lengths), num_prefixes, torch.full((len(lengths),), shift))
+    found = spread_targets(torch.tensor(lengths), num_prefixes, torch.full((len(lengths),), shift))
     assert found.shape == (len(lengths), num_prefixes)
     assert bool((found >= 1).all())
     for row, length in zip(found, lengths, strict=True):
@@ -89,12 +97,34 @@ def test_prefixes_rise_and_stay_inside(lengths: list[int], num_prefixes: int, sh
         assert int(row.max()) <= length
         assert bool((gaps >= 0).all())
         assert not len(gaps) or float(gaps.max()) <= length / num_prefixes + 1
-    whole = spread_prefixes(torch.tensor(lengths), num_prefixes, torch.zeros(len(lengths)))
+    whole = spread_targets(torch.tensor(lengths), num_prefixes, torch.zeros(len(lengths)))
     assert whole[:, -1].tolist() == lengths
 
 
 def test_every_prefix_length_is_equally_likely() -> None:
     shifts = (torch.arange(70_000) + 0.5) / 70_000
-    found = spread_prefixes(torch.full((70_000,), 7), 3, shifts)
+    found = spread_targets(torch.full((70_000,), 7), 3, shifts)
     shares = torch.bincount(found.flatten(), minlength=8)[1:] / found.numel()
     assert shares.tolist() == pytest.approx([1 / 7] * 7, abs=1e-3)
+
+
+@given(st.integers(1, 12), st.integers(0, 12), st.floats(0, 1, exclude_max=True))
+@settings(deadline=None, max_examples=100)
+def test_few_targets_are_all_drawn(num_targets: int, more: int, shift: float) -> None:
+    found = spread_targets(torch.tensor([num_targets]), num_targets + more, torch.tensor([shift]))
+    assert sorted(set(found[0].tolist())) == list(range(1, num_targets + 1))
+
+
+def test_the_probability_of_a_mask_by_hand() -> None:
+    logit, counted = torch.tensor([[log(3), 0.0, 50.0]]), torch.tensor([[True, True, False]])
+    kept, masked = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 1.0]])
+    assert keep_log_prob(logit, kept, counted).tolist() == pytest.approx([log(3 / 4) + log(1 / 2)], abs=1e-6)
+    assert keep_log_prob(logit, masked, counted).tolist() == pytest.approx([log(1 / 4) + log(1 / 2)], abs=1e-6)
+
+
+@given(st.lists(st.floats(-6, 6), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=50)
+def test_the_probabilities_of_all_masks_add_up_to_one(logits: list[float]) -> None:
+    masks = torch.tensor(list(product([0.0, 1.0], repeat=len(logits))))
+    logit = torch.tensor(logits).expand(masks.shape)
+    assert float(keep_log_prob(logit, masks, masks >= 0).exp().sum()) == pytest.approx(1, abs=1e-4)

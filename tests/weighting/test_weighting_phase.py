@@ -12,13 +12,17 @@ from phase_inputs import Notes, context_for, write_inputs
 from tiny_models import t5_tokenizer
 
 from kpodx import artifacts
-from kpodx.errors import WeightingError
+from kpodx.errors import GateError, WeightingError
 from kpodx.modeling.loading import load_tokenizer
 from kpodx.modeling.tokenization import check_token_weights, encode_continuations, tokenize_rationales, tokenizer_hash
 from kpodx.runtime import PhaseContext, derive_seed
 from kpodx.schema import Rationale, TokenWeights
-from kpodx.weighting import phase
+from kpodx.weighting import mask_learning, phase
 from kpodx.weighting.config import WeightingConfig
+from kpodx.weighting.figures import weights_by_type
+from kpodx.weighting.items import hold_out
+from kpodx.weighting.training import MaskLearner
+from kpodx.weighting.units import word_leaders
 
 SHORT: dict[str, Any] = {
     "warmup_updates": 2,
@@ -30,7 +34,9 @@ SHORT: dict[str, Any] = {
     "checkpoint_every": 3,
     "min_keep_share": 0.0,
     "max_keep_share": 1.0,
+    "accept_uninformative": True,
 }
+WRITTEN = ["findings.json", "token_weights.safetensors"]
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +63,9 @@ def test_every_token_gets_a_weight(inputs: Path, tiny_t5: Path, tiny_llama: Path
     assert 0 < weights.token_weight.min() < weights.token_weight.max() < 1
     assert {"all", "none", "learnt", "random", "beats_random"} <= set(summary["masks"])  # type: ignore[call-overload]
     assert "digit" in summary["token_types"]  # type: ignore[operator]
-    assert sorted(p.name for p in ctx.output.iterdir()) == ["findings.json", "token_weights.safetensors"]
+    assert files_of(ctx) == WRITTEN
     assert isinstance(ctx.progress, Notes)
-    assert "off the held-out answer loss" in ctx.progress.lines[0]
+    assert "off the held-out target loss" in ctx.progress.lines[0]
 
 
 def test_a_predictor_of_another_vocabulary(inputs: Path, tiny_t5: Path, tiny_llama: Path) -> None:
@@ -85,7 +91,7 @@ def test_a_killed_phase_goes_on_to_the_same_weights(
         patch.setattr(halves.progress, "track", killed)
         with pytest.raises(KeyboardInterrupt):
             phase.run(halves)
-    assert [p.name for p in halves.output.iterdir()] == [phase.CHECKPOINT]
+    assert [p.name for p in halves.output.iterdir()] == [mask_learning.CHECKPOINT]
     phase.run(halves)
     assert (whole.output / "findings.json").read_bytes() == (halves.output / "findings.json").read_bytes()
     first, second = (artifacts.load_token_weights(c.output) for c in (whole, halves))
@@ -101,32 +107,95 @@ def test_no_gain_and_collapse_stop_the_phase(inputs: Path, tiny_t5: Path) -> Non
     assert not (inputs.parent / "out-masked" / "token_weights.safetensors").exists()
 
 
-@pytest.mark.parametrize("beats", [True, False])
-def test_a_mask_no_better_than_chance_is_told(
-    inputs: Path, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch, beats: bool
-) -> None:
-    honest = phase.report
-    monkeypatch.setattr(phase, "report", lambda readings: honest(readings) | {"beats_random": beats})
-    ctx = context(inputs, tiny_t5, f"out-beats-{beats}")
+def fix_verdict(monkeypatch: pytest.MonkeyPatch, beats: bool) -> None:
+    honest = mask_learning.report
+    monkeypatch.setattr(mask_learning, "report", lambda scores: honest(scores) | {"beats_random": beats})
+
+
+def files_of(ctx: PhaseContext) -> list[str]:
+    return sorted(path.name for path in ctx.output.iterdir())
+
+
+def test_a_mask_that_beats_chance_passes(inputs: Path, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fix_verdict(monkeypatch, True)
+    ctx = context(inputs, tiny_t5, "out-beats", accept_uninformative=False)
     phase.run(ctx)
     assert isinstance(ctx.progress, Notes)
-    assert any("WARNING" in line and "no signal" in line for line in ctx.progress.lines) is not beats
+    assert not any("WARNING" in line for line in ctx.progress.lines)
+    assert files_of(ctx) == WRITTEN
+
+
+def test_a_mask_no_better_than_chance_stops_the_phase_and_leaves_its_findings(
+    inputs: Path, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fix_verdict(monkeypatch, False)
+    strict = context(inputs, tiny_t5, "out-chance", accept_uninformative=False)
+    with pytest.raises(GateError, match="carry no signal"):
+        phase.run(strict)
+    assert files_of(strict) == ["findings.json", "mask_learning.pt", "token_weights.safetensors"]
+    assert artifacts.read_json(strict.output / "findings.json")["masks"]["beats_random"] is False
+
+    # Accepted afterwards, the same weights are used without any further update.
+    monkeypatch.setattr(MaskLearner, "step", None)
+    accepted = context(inputs, tiny_t5, "out-chance")
+    phase.run(accepted)
+    assert files_of(accepted) == WRITTEN
+    assert isinstance(accepted.progress, Notes)
+    assert any("WARNING" in line and "accepted" in line for line in accepted.progress.lines)
+
+
+def test_accepting_weights_does_not_make_other_weights() -> None:
+    strict, accepting = WeightingConfig(), WeightingConfig(accept_uninformative=True)
+    assert strict.deciding_settings() == accepting.deciding_settings()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"target": "next-result"}, {"target": "answer"}, {"gradient": "reinforce"}, {"unit": "token"}]
+)
+def test_every_choice_gives_other_weights(
+    inputs: Path, tiny_t5: Path, changes: dict[str, str], default_weights: TokenWeights
+) -> None:
+    ctx = context(inputs, tiny_t5, "out-" + "-".join(changes.values()), **changes)
+    phase.run(ctx)
+    weights = artifacts.load_token_weights(ctx.output)
+    assert weights.token_weight.shape == default_weights.token_weight.shape
+    assert not np.array_equal(weights.token_weight, default_weights.token_weight)
+
+
+@pytest.fixture(scope="module")
+def default_weights(inputs: Path, tiny_t5: Path) -> TokenWeights:
+    ctx = context(inputs, tiny_t5, "out-default")
+    phase.run(ctx)
+    return artifacts.load_token_weights(ctx.output)
+
+
+def test_words_share_a_weight(inputs: Path, tiny_t5: Path) -> None:
+    ctx = context(inputs, tiny_t5, "out-words", unit="word")
+    phase.run(ctx)
+    weights, tokenizer = artifacts.load_token_weights(ctx.output), load_tokenizer(str(tiny_t5))
+    texts = [r.text for r in artifacts.load_rationales(inputs / "rationales")]
+    shared = 0
+    for row, (text, (_, spans)) in enumerate(zip(texts, encode_continuations(tokenizer, texts), strict=True)):
+        leaders = word_leaders(text, spans)
+        assert np.array_equal(weights.of(row), weights.of(row)[list(leaders)])
+        shared += sum(leader != place for place, leader in enumerate(leaders))
+    assert shared > 0
 
 
 def test_all_rationales_of_a_question_are_held_out_together() -> None:
     rationales = [Rationale(f"{q}/{i}", f"q{q}", "x", "1", "t") for q in range(200) for i in range(3)]
-    fit, held = phase._hold_out(rationales, 0.2, 5)
+    fit, held = hold_out(rationales, 0.2, 5)
     assert sorted([*fit, *held]) == list(range(600))
     assert not {rationales[i].question_id for i in fit} & {rationales[i].question_id for i in held}
     assert 0.1 < len(held) / 600 < 0.3
-    assert phase._hold_out(rationales, 0.2, 5) == (fit, held)
+    assert hold_out(rationales, 0.2, 5) == (fit, held)
 
 
 @pytest.mark.parametrize("fraction", [1e-9, 1 - 1e-9])
 def test_few_questions_are_still_parted(fraction: float) -> None:
     rationales = [Rationale(f"{q}/{i}", f"q{q}", "x", "1", "t") for q in range(3) for i in range(2)]
-    assert phase._hold_out(rationales, fraction, 0) == ([2, 3, 4, 5], [0, 1])
-    assert phase._hold_out(rationales[:2], fraction, 0) == ([0, 1], [0, 1])
+    assert hold_out(rationales, fraction, 0) == ([2, 3, 4, 5], [0, 1])
+    assert hold_out(rationales[:2], fraction, 0) == ([0, 1], [0, 1])
     assert derive_seed("heldout", 0, "q0") >= 0
 
 
@@ -137,14 +206,27 @@ def weights_of(text: str, weight_of: dict[str, float]) -> tuple[TokenWeights, li
 
 
 def test_mean_weights_of_each_type_by_hand() -> None:
-    weights, rationales = weights_of("so 3 + 4 = 7", {"3": 0.75, "4": 0.75, "7": 0.75, "+": 0.5, "=": 1.0, "so": 0.25})
-    table = phase.weights_by_type(weights, rationales, t5_tokenizer())
+    weights, rationales = weights_of(
+        "so 3 + 4 = 7", {"3": 0.75, "4": 0.75, "7": 0.75, "+": 0.5, "=": 1.0, "so": 0.25, "": 0.0}
+    )
+    table = weights_by_type(weights, rationales, t5_tokenizer())
     assert table["digit"] == {"mean": 0.75, "count": 3}
     assert table["operator"] == {"mean": 0.75, "count": 2}
     assert table["function_word"] == {"mean": 0.25, "count": 1}
+    assert table["keypoints_over_function_words"] == 1.0
+    assert table["keypoints_over_others"] == 1.0
+
+
+def test_all_other_types_count_against_keypoints() -> None:
+    # Each keypoint (0.75) wins against "so", ties with "Tom" and with the marks of words (""), and loses to "apples".
+    weights, rationales = weights_of(
+        "so 3 Tom + apples", {"3": 0.75, "+": 0.75, "so": 0.5, "Tom": 0.75, "apples": 1.0, "": 0.75}
+    )
+    table = weights_by_type(weights, rationales, t5_tokenizer())
+    assert table["keypoints_over_others"] == 0.5
     assert table["keypoints_over_function_words"] == 1.0
 
 
 def test_types_that_do_not_occur_are_left_out() -> None:
     weights, rationales = weights_of("Tom apples", {})
-    assert phase.weights_by_type(weights, rationales, t5_tokenizer()) == {"other_word": {"mean": 0.5, "count": 2}}
+    assert weights_by_type(weights, rationales, t5_tokenizer()) == {"other_word": {"mean": 0.5, "count": 2}}

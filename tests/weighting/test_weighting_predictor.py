@@ -11,21 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from predictor_items import item_of
 from tiny_models import make_tiny_llama, make_tiny_t5
 
 from kpodx.modeling.examples import model_family
 from kpodx.modeling.loading import load_model, load_tokenizer
 from kpodx.modeling.tokenization import encode_continuations
 from kpodx.weighting.predictor import AnswerPredictor, PredictorItem, build_batch
+from kpodx.weighting.targets import answer_targets
 
 CPU = torch.device("cpu")
 Make = Callable[..., Path]
-
-
-def item_of(prompt: tuple[int, ...], body: tuple[int, ...], answer: tuple[int, ...]) -> PredictorItem:
-    """A rationale in one vocabulary, two characters a token."""
-    spans = tuple((2 * i, 2 * i + 2) for i in range(len(body)))
-    return PredictorItem(prompt, body, answer, body, spans, spans)
 
 
 ITEM = item_of((10, 11, 12), (20, 21, 22, 23, 24, 25), (30, 31))
@@ -50,8 +46,9 @@ def nll(
     mask = torch.zeros(batch.student_valid.shape)
     for row, values in enumerate(keep):
         mask[row, : len(values)] = torch.tensor(values)
+    rows = [(i, k - 1) for i, row in enumerate(prefixes) for k in row]
     with torch.no_grad():
-        return predictor(batch, mask, torch.tensor(prefixes))[0]
+        return predictor(batch, mask, rows)[0].view(len(items), -1)
 
 
 def one(predictor: AnswerPredictor, item: PredictorItem, keep: list[float], prefix: int) -> float:
@@ -63,7 +60,7 @@ def changed(item: PredictorItem, place: int, token: int = 60) -> PredictorItem:
     return replace(item, rationale_ids=body, student_ids=body)
 
 
-@given(st.lists(st.booleans(), min_size=6, max_size=6), st.integers(0, 5), st.integers(0, 6))
+@given(st.lists(st.booleans(), min_size=6, max_size=6), st.integers(0, 5), st.integers(1, 6))
 @settings(deadline=None, max_examples=40)
 def test_only_kept_tokens_inside_the_prefix_matter(
     predictor: AnswerPredictor, kept: list[bool], place: int, prefix: int
@@ -86,23 +83,27 @@ def test_the_question_and_the_answer_are_never_masked(predictor: AnswerPredictor
     for place in range(3):
         prompt = (*ITEM.prompt_ids[:place], 61, *ITEM.prompt_ids[place + 1 :])
         assert one(predictor, replace(ITEM, prompt_ids=prompt), masked, 6) != one(predictor, ITEM, masked, 6)
-    swapped = replace(ITEM, answer_ids=(30, 62))
+    swapped = replace(ITEM, targets=((30, 62),) * 6)
     assert one(predictor, swapped, masked, 6) != one(predictor, ITEM, masked, 6)
 
 
-def test_an_empty_prefix_is_the_question_alone(predictor: AnswerPredictor) -> None:
-    bare = one(predictor, ITEM, [1.0] * 6, 0)
-    assert bare == pytest.approx(one(predictor, LONGER_WITH_SAME_QUESTION, [1.0] * 12, 0), abs=1e-5)
-    assert bare == pytest.approx(plain_nll(predictor, ITEM, 0), abs=1e-4)
+def test_a_fully_masked_prefix_is_not_the_question_alone(predictor: AnswerPredictor) -> None:
+    assert one(predictor, ITEM, [0.0] * 6, 6) != pytest.approx(plain_nll(predictor, ITEM, 0), abs=1e-6)
 
 
-LONGER_WITH_SAME_QUESTION = replace(LONGER, prompt_ids=ITEM.prompt_ids, answer_ids=ITEM.answer_ids)
+def test_each_target_follows_its_own_prefix(predictor: AnswerPredictor) -> None:
+    item = replace(ITEM, stops=(2, 5, 6), targets=((40, 41, 42), (43,), ITEM.targets[0]))
+    found = nll(predictor, [item, ITEM], [[1.0] * 6] * 2, [[1, 2, 3], [2, 5, 6]])
+    asked = [replace(ITEM, targets=(target,) * 6) for target in item.targets]
+    expected = [plain_nll(predictor, i, k) for i, k in zip(asked, item.stops, strict=True)]
+    assert found[0].tolist() == pytest.approx(expected, abs=1e-4)
+    assert found[1].tolist() == pytest.approx([plain_nll(predictor, ITEM, k) for k in (2, 5, 6)], abs=1e-4)
 
 
 @torch.no_grad()
 def plain_nll(predictor: AnswerPredictor, item: PredictorItem, prefix: int) -> float:
     """The same by ids, one token at a time, without any mask."""
-    model, target = predictor.model, [*item.answer_ids, 1]
+    model, target = predictor.model, [*item.targets[-1], 1]
     read = [*item.prompt_ids, *item.rationale_ids[:prefix]]
     total = 0.0
     for place, token in enumerate(target):
@@ -133,7 +134,7 @@ def test_the_rest_of_the_batch_changes_nothing(predictor: AnswerPredictor) -> No
 def test_the_gradient_reaches_every_kept_or_masked_token_of_the_prefix(predictor: AnswerPredictor) -> None:
     batch = build_batch([ITEM, OTHER], CPU)
     keep = torch.full(batch.student_valid.shape, 0.5, requires_grad=True)
-    loss = predictor(batch, keep, torch.tensor([[4], [2]]))[0].sum()
+    loss = predictor(batch, keep, [(0, 3), (1, 1)])[0].sum()
     gradient, mask_gradient = torch.autograd.grad(loss, [keep, predictor.mask_embedding])
     assert (gradient != 0).tolist() == [[True] * 4 + [False] * 2, [True] * 2 + [False] * 4]
     assert bool(mask_gradient.any())
@@ -153,18 +154,20 @@ def test_correct_means_every_token_of_the_answer_is_the_most_likely(
 
     handle = predictor.model.register_forward_hook(say)
     with torch.no_grad():
-        found = predictor(build_batch([OTHER], CPU), torch.ones(1, 2), torch.tensor([[2, 2]]))[1]
+        found = predictor(build_batch([OTHER], CPU), torch.ones(1, 2), [(0, 1), (0, 1)])[1]
     handle.remove()
-    assert found.tolist() == [[correct, correct]]
+    assert found.tolist() == [correct, correct]
 
 
 def test_a_student_of_another_vocabulary_masks_by_characters(predictor: AnswerPredictor) -> None:
     # The predictor's token 0 covers characters 0-4 = the student's tokens 0 and 1; its tokens 1 and 2 are both the student's token 2.
-    item = PredictorItem((10,), (20, 21, 22), (30,), (1, 2, 3), ((0, 4), (4, 5), (5, 8)), ((0, 2), (2, 4), (4, 8)))
+    stops, targets = answer_targets(3, (30,))
+    spans, student_spans = ((0, 4), (4, 5), (5, 8)), ((0, 2), (2, 4), (4, 8))
+    item = PredictorItem((10,), (20, 21, 22), stops, targets, (1, 2, 3), spans, student_spans, (0, 1, 2))
     batch = build_batch([item], CPU)
     assert batch.overlap.tolist() == [[[0.5, 0.5, 0], [0, 0, 1], [0, 0, 1]]]
     assert batch.student_ids.tolist() == [[1, 2, 3]]
-    assert batch.lengths.tolist() == [3]
+    assert batch.visible([(0, 0), (0, 1), (0, 2)]).tolist() == [[True, True, False], [True] * 3, [True] * 3]
     first_two = [1.0, 1.0, 0.0]
     for place, matters in ((0, True), (1, False), (2, False)):
         ids = (*item.rationale_ids[:place], 60, *item.rationale_ids[place + 1 :])
@@ -176,7 +179,9 @@ def test_vocabularies_meet_on_the_same_words(tiny_t5: Path, tiny_llama: Path) ->
     t5, llama = load_tokenizer(str(tiny_t5)), load_tokenizer(str(tiny_llama))
     text = "Tom has 12 apples, so 3."
     [(own, spans)], [(theirs, student_spans)] = encode_continuations(t5, [text]), encode_continuations(llama, [text])
-    batch = build_batch([PredictorItem((5,), own, (6,), theirs, spans, student_spans)], CPU)
+    stops, targets = answer_targets(len(own), (6,))
+    leaders = tuple(range(len(theirs)))
+    batch = build_batch([PredictorItem((5,), own, stops, targets, theirs, spans, student_spans, leaders)], CPU)
     keep = torch.tensor([[float(text[a:b].strip().isdigit()) for a, b in student_spans]])
     carried = torch.bmm(batch.overlap, keep[..., None]).flatten()
     kept = "".join(text[a:b] for (a, b), k in zip(spans, carried.tolist(), strict=True) if k > 0.5)
