@@ -27,8 +27,11 @@ from kpodx.config import shipped
 from kpodx.modeling.loading import load_tokenizer
 from kpodx.schema import AnswerKind
 from kpodx.text.answers import answers_equal, canonical_answer, extract_answer
-from kpodx.text.completions import clean_completion, split_completion
+from kpodx.text.completeness import why_torn
+from kpodx.text.completions import clean_completion
+from kpodx.text.reasoning import take_apart
 from kpodx.text.steps import step_bounds, step_texts
+from kpodx.text.thoughts import separate_thoughts
 from kpodx.text.token_types import token_type
 
 CHOICES = ("12 eggs", "-3", "$\\frac{1}{2}$", "none of these", "31")
@@ -78,7 +81,8 @@ def readers_of_text(tokenizer: Any) -> dict[str, Callable[[str], object]]:
     """Each reader by its name."""
     return {
         "clean_completion": clean_completion,
-        "split_completion": split_completion,
+        "separate_thoughts": separate_thoughts,
+        "take_apart": lambda text: why_torn(take_apart(text).reasoning),
         "extract_answer": read_every_kind,
         "canonical_answer": lambda text: [canonical_answer(text, kind, CHOICES) for kind in AnswerKind],
         "answers_equal": lambda text: [answers_equal(text, "31", kind) for kind in AnswerKind],

@@ -16,7 +16,8 @@ from typing import Any
 
 from kpodx.schema import AnswerKind
 from kpodx.text.answers import AnswerReading, answers_equal, canonical_answer, read_answer
-from kpodx.text.completions import clean_completion, split_completion
+from kpodx.text.completions import clean_completion
+from kpodx.text.reasoning import split_completion
 
 RECORDS = Path(__file__).resolve().parents[2] / "shared" / "data" / "teacher_records"
 SOURCES = ("announced", "stated", "guessed")

@@ -137,7 +137,9 @@ class _Comparer:
             if len(replies) < len(rest):
                 self.stop()
                 predicted, reference = rest[len(replies)]
-                logger.warning("%r and %r could not be compared within the bounds: not equal.", predicted, reference)
+                logger.warning(
+                    "%.80r and %.80r could not be compared within the bounds: not equal.", predicted, reference
+                )
                 found[rest[len(replies)]] = False
         return found
 

@@ -387,3 +387,10 @@ def test_judging_asks_once_for_all_questions(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_worker_bounds_its_time_by_what_it_has_used() -> None:
     assert math_worker.time_used() > 0
+
+
+def test_a_formula_that_is_too_long_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading refuses it; a comparison must not start a process for it either."""
+    monkeypatch.setattr(math_process, "compare", lambda _pairs: pytest.fail("asked the process"))
+    assert not equal_formulas("(" * 5000, "31")
+    assert not equal_formulas("31", "x" * 401)
