@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from kpodx.schema import AnswerKind, Question, Rationale
-from kpodx.text.answers import extract_answer
+from kpodx.schema import Question, Rationale
 from kpodx.text.choices import letter_of
+from kpodx.text.number_answers import concluding_number
+from kpodx.text.numbers import format_number
 
 Ids = tuple[int, ...]
 
@@ -50,8 +51,14 @@ def next_result_sentences(steps: Sequence[str], answer: str) -> list[str | None]
     >>> next_result_sentences(["Tom has 3. ", "Hm. ", "3 + 4 = 7."], "7")
     [None, 'The next result is 7.', 'The next result is 7.']
     """
-    results = [extract_answer(step, AnswerKind.NUMBER) for step in steps[1:]]
+    results = [_result_of(step) for step in steps[1:]]
     return [None if result is None else f"The next result is {result}." for result in [*results, answer]]
+
+
+def _result_of(step: str) -> str | None:
+    """Return the number that a step ends up with, None if it has none."""
+    value = concluding_number([step]).value
+    return None if value is None else format_number(value)
 
 
 def answer_words(question: Question, rationale: Rationale) -> str:
