@@ -470,3 +470,17 @@ def test_yes_or_no(text: str, answer: str | None) -> None:
 )
 def test_a_remark_about_the_answer_is_not_an_announcement(text: str, answer: str) -> None:
     assert read_answer(text, NUMBER).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Tom had 3 apples. He gets 4 more, and 3 + 4 = 7.", "7"),
+        ("She pays $5 for lunch and 5 + 3 = 8 in all.", "8"),
+        ("There are 12 eggs and 12 - 5 = 7 are left.", "7"),
+        ("They have 2 + 3 = 5 cats and 1 + 3 = 4 dogs.", None),
+        ("He drank 86 glasses and 42 plates.", None),
+    ],
+)
+def test_a_figure_beside_a_sum_is_not_a_second_result(text: str, answer: str | None) -> None:
+    assert read_answer(text, AnswerKind.NUMBER).answer == answer
