@@ -177,8 +177,8 @@ def _conclude(plain: str, quantities: Sequence[Quantity], unit: AskedUnit | None
     """Return the number that a sentence ends up with; two numbers side by side are none."""
     chosen = _chosen(plain, quantities, unit)
     for pair in itertools.pairwise(quantities):
-        # A figure beside a sum is what goes into it ("gets 4 more, and 3 + 4 = 7"), not a second result.
-        is_input = chosen.is_equation and not (pair[0].is_equation and pair[1].is_equation)
+        # A figure before a sum is what goes into it ("gets 4 more, and 3 + 4 = 7"), not a second result.
+        is_input = pair[1] == chosen and chosen.is_equation and not pair[0].is_equation
         if chosen in pair and not is_input and _are_alternatives(plain, *pair):
             return NumberReading(_only_in_unit(plain, pair, unit), is_clear=is_last)
     is_unique = chosen.is_equation or all(quantity.value == chosen.value for quantity in quantities)
