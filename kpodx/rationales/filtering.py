@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,7 @@ Reason = (
     ]
 )
 EXCERPT_CHARACTERS = 200
+_BROKEN = re.compile("[\ud800-\udfff\ufffd]")
 
 
 @dataclass(frozen=True)
@@ -283,27 +285,22 @@ def _all_text(candidate: Candidate) -> str:
 
 def _broken_place(candidate: Candidate) -> str:
     """Return where a text that is not valid Unicode is, and its first broken character."""
-    text = _all_text(candidate)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        origin = candidate.origin
-        where = f"{origin.server}, line {origin.line}: " if origin.line else ""
-        return f"{where}character {error.start + 1} is the lone surrogate U+{ord(text[error.start]):04X}"
-    return ""
+    found = _BROKEN.search(_all_text(candidate))
+    if found is None:
+        return ""
+    origin = candidate.origin
+    where = f"{origin.server}, line {origin.line}: " if origin.line else ""
+    what = "stands for a lost one" if found[0] == "\ufffd" else f"is the lone surrogate U+{ord(found[0]):04X}"
+    return f"{where}character {found.start() + 1} {what}"
 
 
 def is_broken(text: str) -> bool:
-    """Return whether `text` cannot be written as UTF-8, because it holds half of a character ("\\ud83d").
+    """Return whether `text` holds half of a character ("\\ud83d"), or the sign that stands for a lost one (U+FFFD).
 
     >>> is_broken("18 apples"), is_broken("18 \\ud83d")
     (False, True)
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+    return _BROKEN.search(text) is not None
 
 
 def _writable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ _PART_FIELDS = (
 )
 _FINISH_FIELDS = ("finish_reason", "finishReason", "stop_reason", "done_reason", "stopReason")
 _MARKS_OF_A_COMPLETION = ("choices", "usage", "usageMetadata", "candidates", "output")
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -278,5 +281,6 @@ def _in_words(finish: object) -> str:
 
 
 def _clean(text: str) -> str:
-    # A lone surrogate, which JSON can spell, is not a character and cannot be stored.
-    return text.encode("utf-8", "replace").decode()
+    # A lone surrogate, which JSON can spell, is not a character and cannot be stored. What stands for it in the file of
+    # answers says that the text is broken, so that it never becomes a rationale.
+    return _SURROGATE.sub("\ufffd", text)

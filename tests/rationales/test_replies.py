@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kpodx.rationales.filtering import is_broken
 from kpodx.rationales.replies import Body, parse_reply
 from kpodx.rationales.requests import Message, Request, finish_kind, judge_text, thought_alone
 from kpodx.rationales.secrets import Secrets
@@ -298,8 +299,10 @@ def test_a_text_with_an_error_beside_it_is_a_text() -> None:
     assert (reply.body.text, reply.fault) == (TEXT, None)
 
 
-def test_lone_surrogates_become_question_marks() -> None:
-    assert read(chat({"content": "5 \ud800", "reasoning": "\udfff"})).thought == "?"
+def test_lone_surrogates_become_the_sign_of_a_lost_character() -> None:
+    body = read(chat({"content": "5 \ud800", "reasoning": "\udfff"}))
+    assert (body.text, body.thought) == ("5 \ufffd", "\ufffd")
+    assert is_broken(body.text)
 
 
 ANY = st.recursive(
