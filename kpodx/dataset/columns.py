@@ -120,7 +120,11 @@ def _answer(row: Row, written: Any, asked: Asked) -> str | Unusable:
         return chosen
     if asked.first is not None or (isinstance(written, int | float) and not isinstance(written, bool)):
         return _unknown_number(row, written, asked)
-    return read_answer(row, asked.id, written, asked.kind, asked.options.texts, column=asked.column)
+    answer = read_answer(row, asked.id, written, asked.kind, asked.options.texts, column=asked.column)
+    if isinstance(answer, Unusable) and str(written).strip().isdecimal():
+        # A number may be text: in a CSV file all are.
+        return _unknown_number(row, written, asked)
+    return answer
 
 
 def _agreed(row: Row, written: Several, asked: Asked) -> str | Unusable:

@@ -13,6 +13,7 @@ from kpodx.rationales.config import AcceptKind, FilterKind
 from kpodx.rationales.requests import FailureReason
 from kpodx.rationales.selection import commonest_answer, most_diverse
 from kpodx.schema import Question, Rationale, Split
+from kpodx.text.announcement_forms import is_bare_value
 from kpodx.text.answers import AnswerReading, AnswerSource, answers_equal, read_answer, read_reply
 from kpodx.text.completeness import TornReason, why_torn
 from kpodx.text.completions import clean_completion, remove_calculator_marks
@@ -383,7 +384,8 @@ def _reason(
 
 def _reason_of_text(reading: Reading, limits: Limits) -> Reason | None:
     length = len(reading.text)
-    if length == 0:
+    # A value alone explains nothing, whether it was announced or not; "3 + 4 = 7" does.
+    if length == 0 or ("=" not in reading.text and is_bare_value(reading.text)):
         return "empty"
     if limits.filter != "none" and reading.answer is None and not reading.is_correct:
         return "unreadable_answer"

@@ -234,7 +234,8 @@ def _nothing_kept(config: RationalesConfig, outcome: Sifted, num_train: int, rej
         )
     reasons = ", ".join(f"{count} {reason}" for reason, count in outcome.reasons().items())
     hints = {
-        "no_question": "The records do not match the train questions; check rationales.id_key and rationales.question_key.",
+        "no_question": "The records do not match the train questions; check rationales.id_key and rationales.question_key, or name a "
+        "batch's input file in rationales.files, too.",
         "not_train": "The records answer questions outside the train split; use records of train questions.",
         "length": "The texts reach their limit; raise rationales.sampling.max_tokens"
         + (" and rationales.gguf.context_tokens." if config.teacher == "gguf" else "."),

@@ -31,7 +31,7 @@ def choose(candidate: Candidate, parts: Separated, choice: ThoughtChoice) -> Can
     candidate = replace(candidate, origin=origin)
     if parts.is_unclosed:
         return replace(candidate, completion=parts.thought, failure="length")
-    if parts.thought and judge_text(candidate.completion, None, None) == "refusal":
+    if judge_text(candidate.completion, None, None) == "refusal":
         return replace(candidate, failure="refusal")
     if choice == "only" and not parts.thought:
         return replace(candidate, failure="no_thought")

@@ -522,3 +522,12 @@ def test_rows_that_all_fail_are_not_to_be_dropped(tmp_path: Path) -> None:
 def test_labels_are_removed_only_if_all_are_right(texts: list[str], stripped: list[str] | None) -> None:
     found = split_labels(texts)
     assert (list(found[1]) if found else None) == stripped
+
+
+@pytest.mark.parametrize("written", [0, "0", "1"])
+def test_a_number_without_a_label_names_the_setting_that_counts_options(tmp_path: Path, written: object) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(jsonl({"question": "q?", "choices": ["sea", "zoo"], "answer": written}), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        load_columns(path, "choice", choices="choices")
+    assert "dataset.columns.first_choice" in str(caught.value.hint)

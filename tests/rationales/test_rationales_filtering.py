@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,3 +161,13 @@ def test_every_completion_is_kept_or_rejected_once(
         assert sum(rationale.question_id == question for rationale in outcome.rationales) <= limit
     if only_correct:
         assert all(rationale.answer in ("18", "B") for rationale in outcome.rationales)
+
+
+@pytest.mark.parametrize("text", ["18", "$18", "18 eggs.", "**18**", "\\boxed{18}"])
+def test_a_bare_answer_is_not_a_rationale(text: str) -> None:
+    assert sift([Candidate(TRAIN, text)], Limits(), "x").reasons() == {"empty": 1}
+
+
+@pytest.mark.parametrize("text", ["9 * 2 = 18", "x = 18", "There are 18 eggs."])
+def test_a_short_sum_or_sentence_is_one(text: str) -> None:
+    assert len(sift([Candidate(TRAIN, text)], Limits("none"), "x").rationales) == 1
