@@ -108,7 +108,8 @@ def test_every_prefix_length_is_equally_likely() -> None:
     assert shares.tolist() == pytest.approx([1 / 7] * 7, abs=1e-3)
 
 
-@given(st.integers(1, 12), st.integers(0, 12), st.floats(0, 1, exclude_max=True))
+# 32 bits wide, as shifts are drawn: a wider float just below 1 would become 1, which no draw gives.
+@given(st.integers(1, 12), st.integers(0, 12), st.floats(0, 1, exclude_max=True, width=32))
 @settings(deadline=None, max_examples=100)
 def test_few_targets_are_all_drawn(num_targets: int, more: int, shift: float) -> None:
     found = spread_targets(torch.tensor([num_targets]), num_targets + more, torch.tensor([shift]))
