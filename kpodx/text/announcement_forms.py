@@ -96,10 +96,12 @@ _HINT = re.compile(
 """One of these is in every form: most sentences are not searched further."""
 _QUESTION = re.compile(r"\b(?:what|how|whether|which|where|who|why|not|never|n't)\b|\?\s*\Z", re.IGNORECASE)
 _CLAUSE_BREAK = re.compile(r"[,;]\s|\b(?:so|thus|hence|therefore|and|because|since)\s", re.IGNORECASE)
+_SURE_KIND = _KIND.removesuffix("{0,3}") + "{1,3}"
+"""Before "solution", which heads the reasoning when it stands alone."""
 _HEADING = re.compile(
     rf"\s{{0,8}}(?:(?:step\s)?\d{{1,2}}\s?[.:)]\s{{0,6}}|step\s\d{{1,2}}\s?[-–—]\s{{0,6}})?"
     rf"(?:(?:state|give|provide|write|present|determine|choose|select|identify|report|conclude\swith|stating|boxed)\s{{1,3}}(?:down\s)?)?"
-    rf"(?:(?:the|my|our|your)\s{{1,3}})?{_KIND}(?:answers?|solution)(?:\s{{1,3}}(?:choice|option))?\s{{0,3}}[:.]?\s{{0,6}}",
+    rf"(?:(?:the|my|our|your)\s{{1,3}})?(?:{_KIND}answers?|{_SURE_KIND}solution)(?:\s{{1,3}}(?:choice|option))?\s{{0,3}}[:.]?\s{{0,6}}",
     re.IGNORECASE,
 )
 _REMARK = re.compile(r"\W{0,4}I hope (?:it|this|that)(?: answer)? (?:is|was) correct\b", re.IGNORECASE)

@@ -153,3 +153,25 @@ def test_time_is_linear_in_the_length(unit: str) -> None:
         why_torn(take_apart(clean_completion(text)).reasoning)
         seconds.append(time.process_time() - begun)
     assert seconds[1] < 30 * max(seconds[0], 0.005)
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning"),
+    [
+        (
+            "**Given:**\n- Speed = 60 km/h\n\n**Solution:**\n- Distance = speed × time\n- 60 × 2.5 = 150\n\n**Answer:** 150 km",
+            "**Given:**\n- Speed = 60 km/h\n\n**Solution:**\n- Distance = speed × time\n- 60 × 2.5 = 150",
+        ),
+        (
+            "### Problem\nWe want the eggs left.\n\n### Solution\n12 × 3 = 36\n36 − 4 = 32\n\n### Answer\n32",
+            "### Problem\nWe want the eggs left.\n\n### Solution\n12 × 3 = 36\n36 − 4 = 32",
+        ),
+        (
+            "Find it.\n\n**Solution:**\nCats are mammals.\n\n**Answer:** Yes",
+            "Find it.\n\n**Solution:**\nCats are mammals.",
+        ),
+        ("3 × 4 = 12.\n\n**Final solution:**\n12", "3 × 4 = 12."),
+    ],
+)
+def test_a_solution_heading_is_above_reasoning_and_not_above_the_answer(text: str, reasoning: str) -> None:
+    assert take_apart(text).reasoning == reasoning
