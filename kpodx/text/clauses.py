@@ -48,6 +48,11 @@ _EQUATION = re.compile(
 _CLOSED = re.compile(r"(?P<mark>[.!?。！？])[\"'”’»)\]}*_$]{0,6}\s*\Z")
 
 
+_DANGLING_REASON = re.compile(
+    r",?\s{1,3}(?:and|but|so)\s{1,3}(?:because|since|when|if|once|after|as)\b[^.!?=]{0,200}\Z", re.IGNORECASE
+)
+
+
 def keep_before(sentence: str, start: int, *, is_linked: bool) -> str:
     """Return the clause that precedes the announcement at `start` of `sentence`, closed; "" if it cannot stand alone.
 
@@ -68,6 +73,8 @@ def keep_before(sentence: str, start: int, *, is_linked: bool) -> str:
     trimmed = _without_link(head)
     if trimmed.lower().endswith(" that") or (not is_linked and trimmed == head.rstrip()):
         trimmed = _up_to_break(trimmed)
+    # "We have 36, and because 4 broke, [the answer is 32]": the reason belongs to what is cut.
+    trimmed = _DANGLING_REASON.sub("", trimmed)
     mark = "." if _CLOSED.search(sentence) else ""
     return _as_sentence(trimmed, mark)
 

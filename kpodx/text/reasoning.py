@@ -15,6 +15,7 @@ from kpodx.text.announcement_forms import find_form, is_answer_heading, is_bare_
 from kpodx.text.announcements import find_answer_markers
 from kpodx.text.boxes import has_box, unbox
 from kpodx.text.clauses import has_sure_verb, keep_before, keep_equation, keep_reason
+from kpodx.text.completeness import why_torn
 from kpodx.text.completions import without_headings
 from kpodx.text.pieces import find_pieces
 from kpodx.text.regions import closed_regions
@@ -139,10 +140,16 @@ def _read_piece(source: _Source, index: int, draft: _Draft) -> int:
     return index + 1
 
 
+def _is_torn(kept: str) -> bool:
+    """Return whether what is left of a cut sentence is not whole, or holds half of a display formula."""
+    return why_torn(kept) is not None or kept.count("$$") % 2 == 1
+
+
 def _remove_announcement(source: _Source, index: int, cut: _Cut, draft: _Draft) -> int:
     """Add what `cut` keeps of piece `index` to `draft`; return the index after its value."""
     start, stop = source.pieces[index]
-    piece, kept = source.piece(index), cut.kept
+    # What is kept of a cut sentence must be whole: an announcement inside a formula takes the formula with it.
+    piece, kept = source.piece(index), "" if _is_torn(cut.kept) else cut.kept
     after = index + 1 if cut.has_value else _skip_value(source, index + 1, is_final=cut.is_final)
     if _is_option_text(source, after):
         kept = _join(kept, keep_reason(source.piece(after), 0))

@@ -175,3 +175,15 @@ def test_time_is_linear_in_the_length(unit: str) -> None:
 )
 def test_a_solution_heading_is_above_reasoning_and_not_above_the_answer(text: str, reasoning: str) -> None:
     assert take_apart(text).reasoning == reasoning
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning"),
+    [
+        ("So we have 36 eggs, and because 4 broke, the answer is 32.", "So we have 36 eggs."),
+        ("We have 36 eggs, and when we subtract 4, the answer is 32.", "We have 36 eggs."),
+        ("3 × 12 = 36. Total: $$3 \\times 12 = 36, \\text{ so the answer is } \\boxed{36}.$$", "3 × 12 = 36."),
+    ],
+)
+def test_what_is_kept_of_a_cut_sentence_is_whole(text: str, reasoning: str) -> None:
+    assert take_apart(text).reasoning == reasoning
