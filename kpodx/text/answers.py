@@ -67,6 +67,12 @@ class AnswerReading:
 
 UNREAD = AnswerReading(None)
 
+_SUPPOSED = re.compile(r"\b(?:if|had|suppose|supposing)\b", re.IGNORECASE)
+_WRONG = re.compile(r"\b(?:wrong|incorrect|mistaken|naive)\s{1,3}(?:final\s)?answer\b", re.IGNORECASE)
+_RETRACTED = re.compile(
+    r"[.!?…\n]\s{0,3}(?:No,?\s)?Wait[,.!]|\b[Nn]o,? wait\b|\bbut (?:that|this)(?:'s| is|’s) (?:wrong|incorrect|not right)\b|,\sno,\s\d"
+)
+
 
 def extract_answer(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> str | None:
     """Return the final answer of a generated text in canonical form, or None if none can be read.
@@ -134,7 +140,8 @@ def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedU
         if kind is AnswerKind.TEXT and answer is not None and load_cues().refusal.match(answer):
             return UNREAD
         if found or not re.search(r"\w", segment):
-            return _as_announced(answer)
+            # An answer that its own writer takes back is none; what it should be was not announced.
+            return UNREAD if _RETRACTED.search(segment) else _as_announced(answer)
         # The sentence may describe the answer that an earlier one gives; a remark about it announces nothing.
         is_announced |= load_cues().comment.match(segment) is None
     return UNREAD if is_announced else _unannounced(text, kind, choices, unit)
@@ -195,12 +202,24 @@ def _announced(text: str) -> Iterator[str]:
     stop = len(text)
     languages = load_cues().languages
     has_commas = any(languages[marker.language].decimal_comma for marker in markers if marker.language)
-    for marker in reversed(markers[-_MAX_MARKERS:]):
+    for number, marker in reversed(list(enumerate(markers))[-_MAX_MARKERS:]):
+        if number > 0 and _is_other_answer(text, marker.start, marker.stop):
+            # "a common wrong answer is 96", "if …, the answer would be C": the announcement before it counts.
+            stop = marker.start
+            continue
         following = text[marker.stop : min(stop, marker.stop + _WINDOW)]
         if not _heads_reasoning(text[marker.start : marker.stop], following):
             segment = _inside_braces(following) if marker.boxed else _without_bullet(following)
             yield _with_decimal_points(segment) if has_commas else segment
         stop = marker.start
+
+
+def _is_other_answer(text: str, start: int, stop: int) -> bool:
+    """Return whether the announcement at [start, stop) is about another answer than that of the question."""
+    sentence = max(text.rfind(mark, 0, start) for mark in (".", "!", "?", "\n")) + 1
+    before = text[max(sentence, start - 200) : start]
+    is_supposed = _SUPPOSED.search(before) is not None and text[start:stop].lower().rstrip().endswith("would be")
+    return is_supposed or _WRONG.search(before + text[start:stop]) is not None
 
 
 def _heads_reasoning(marker: str, following: str) -> bool:

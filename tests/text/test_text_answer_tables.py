@@ -484,3 +484,24 @@ def test_a_remark_about_the_answer_is_not_an_announcement(text: str, answer: str
 )
 def test_a_figure_beside_a_sum_is_not_a_second_result(text: str, answer: str | None) -> None:
     assert read_answer(text, AnswerKind.NUMBER).answer == answer
+
+
+CHOICES_OF_PLACES = ("bank", "library", "mall")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "answer"),
+    [
+        ("**Answer:** 72\n\n*Note: a common wrong answer is 96, which doubles 48.*", AnswerKind.NUMBER, "72"),
+        ("The answer is 72. If she had sold twice as many, the answer would be 144.", AnswerKind.NUMBER, "72"),
+        ("The correct answer is A. If it were about books, the answer would be B.", AnswerKind.CHOICE, "A"),
+        ("If 3 cost 12, the answer would be 4.", AnswerKind.NUMBER, "4"),
+        ("So the answer is 96... no wait, it's 72.", AnswerKind.NUMBER, None),
+        ("The answer is 96, no, 72.", AnswerKind.NUMBER, None),
+        ("Earlier I said the answer is 96, but that's wrong. It should be 72.", AnswerKind.NUMBER, None),
+        ("The answer is 15. Wait, I forgot the tax: 15 + 2 = 17. So the final answer is 17.", AnswerKind.NUMBER, "17"),
+        ("The answer is 12 minutes, so he can wait for the bus.", AnswerKind.NUMBER, "12"),
+    ],
+)
+def test_retractions_and_remarks_about_other_answers(text: str, kind: AnswerKind, answer: str | None) -> None:
+    assert read_answer(text, kind, CHOICES_OF_PLACES if kind is AnswerKind.CHOICE else ()).answer == answer
