@@ -31,6 +31,7 @@ SHAPES = {
     "another closing tag": f"<think>{T}</thinking>\n{E}",
     "namespace (Seed-OSS)": f"<seed:think>{T}</seed:think>{E}",
     "escaped": f"&lt;think&gt;{T}&lt;/think&gt;\n{E}",
+    "escaped in capitals": f"&LT;THINK&GT;{T}&LT;/THINK&GT;\n{E}",
     "closing mark only (DeepSeek-R1)": f"{T}\n</think>\n\n{E}",
     "closing bracket only": f"{T}[/THINK]{E}",
     "Magistral": f"[THINK]{T}[/THINK]{E}",
