@@ -29,6 +29,7 @@ from kpodx.schema import (
     Question,
     Rationale,
     Schedule,
+    Span,
     Split,
     StepDifficulties,
     TokenWeights,
@@ -273,6 +274,7 @@ def load_questions(folder: Path) -> list[Question]:
                 "answer_kind": AnswerKind(record["answer_kind"]),
                 "choices": tuple(record["choices"]),
                 "gold_rationales": tuple(record["gold_rationales"]),
+                "gold_keypoints": tuple(map(_spans, record.get("gold_keypoints", ()))),
             }
         )
         for record in read_jsonl(folder / QUESTIONS)
@@ -286,7 +288,16 @@ def save_rationales(folder: Path, rationales: Iterable[Rationale]) -> None:
 
 def load_rationales(folder: Path) -> list[Rationale]:
     """Read what `save_rationales` wrote, in the same order."""
-    return [Rationale(**record) for record in read_jsonl(folder / RATIONALES)]
+    return [Rationale(**{**record, "keypoints": _marked(record)}) for record in read_jsonl(folder / RATIONALES)]
+
+
+def _marked(record: Mapping[str, Any]) -> tuple[Span, ...] | None:
+    keypoints = record.get("keypoints")
+    return None if keypoints is None else _spans(keypoints)
+
+
+def _spans(values: Iterable[Iterable[int]]) -> tuple[Span, ...]:
+    return tuple((start, stop) for start, stop in values)
 
 
 def save_token_weights(folder: Path, weights: TokenWeights) -> None:

@@ -20,6 +20,10 @@ class Split(StrEnum):
     TEST = "test"
 
 
+Span = tuple[int, int]
+"""A half-open range [start, stop) of characters."""
+
+
 class AnswerKind(StrEnum):
     """How an answer is read and compared."""
 
@@ -39,7 +43,9 @@ class Question:
     `choices` are the texts of options A, B, …, empty unless the kind is choice.
     `gold_rationales` are human or generated rationales that came with the question; those of the embedded set end with their own answer
     sentence, the others do not hold the final answer.
-    `num_steps` counts the reference reasoning steps, None where the set does not tell.
+    `gold_keypoints` are the numbers and operators that the answer depends on, by their characters in each gold rationale; empty if
+    the set does not mark them.
+    `num_steps` counts the reference reasoning steps, None if the set does not say.
     """
 
     id: str
@@ -49,6 +55,7 @@ class Question:
     answer_kind: AnswerKind = AnswerKind.NUMBER
     choices: tuple[str, ...] = ()
     gold_rationales: tuple[str, ...] = ()
+    gold_keypoints: tuple[tuple[Span, ...], ...] = ()
     num_steps: int | None = None
 
 
@@ -58,6 +65,7 @@ class Rationale:
 
     `answer` is what the student learns to say: the question's own answer.
     `teacher` names who wrote it.
+    `keypoints` are the characters of `text` that are known to be keypoints; None if nobody marked them.
     """
 
     id: str
@@ -65,6 +73,7 @@ class Rationale:
     text: str
     answer: str
     teacher: str
+    keypoints: tuple[Span, ...] | None = None
 
 
 @dataclass(frozen=True)

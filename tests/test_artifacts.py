@@ -18,7 +18,10 @@ def test_questions_and_rationales_come_back_equal(tmp_path: Path) -> None:
         Question("a", Split.TRAIN, "1 + 1 × ½?", "2", num_steps=1, gold_rationales=("1 + 1 = 2.",)),
         Question("b", Split.TEST, "Which?", "B", AnswerKind.CHOICE, ("x", "y")),
     ]
-    rationales = [Rationale("a-0", "a", "1 + 1 = 2.\nReally.", "2", "gold")]
+    rationales = [
+        Rationale("a-0", "a", "1 + 1 = 2.\nReally.", "2", "gold"),
+        Rationale("b-0", "b", "3 = 3.", "3", "embedded", ((0, 1), (4, 5))),
+    ]
     artifacts.save_questions(tmp_path, questions)
     artifacts.save_rationales(tmp_path, rationales)
     assert artifacts.load_questions(tmp_path) == questions

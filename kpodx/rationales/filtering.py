@@ -12,7 +12,7 @@ from typing import Literal
 from kpodx.rationales.config import AcceptKind, FilterKind
 from kpodx.rationales.requests import FailureReason
 from kpodx.rationales.selection import commonest_answer, most_diverse
-from kpodx.schema import Question, Rationale, Split
+from kpodx.schema import Question, Rationale, Span, Split
 from kpodx.text.announcement_forms import is_bare_value
 from kpodx.text.answers import AnswerReading, AnswerSource, answers_equal, read_answer, read_reply
 from kpodx.text.completeness import TornReason, why_torn
@@ -435,7 +435,22 @@ def _rationale(question: Question, reading: Reading, limits: Limits, teacher: st
     digest = hashlib.sha256(reading.text.encode()).hexdigest()[:10]
     own = question.answer if limits.filter == "correct" or reading.answer is None else reading.answer
     answer = question.answer if reading.is_correct else own
-    return Rationale(f"{question.id}/{digest}", question.id, reading.text, answer, teacher)
+    keypoints = gold_keypoints(question, reading.text)
+    return Rationale(f"{question.id}/{digest}", question.id, reading.text, answer, teacher, keypoints)
+
+
+def gold_keypoints(question: Question, text: str) -> tuple[Span, ...] | None:
+    """Return the marked keypoints of `text` if it is the head of one of the question's gold rationales, else None.
+
+    >>> gold, spans = "Add 3 + 4 = 7. So 7.", ((4, 13), (18, 19))
+    >>> question = Question("q", Split.TRAIN, "?", "7", gold_rationales=(gold,), gold_keypoints=(spans,))
+    >>> gold_keypoints(question, "Add 3 + 4 = 7.")
+    ((4, 13),)
+    """
+    for gold, spans in zip(question.gold_rationales, question.gold_keypoints, strict=False):
+        if gold.startswith(text):
+            return tuple(span for span in spans if span[1] <= len(text))
+    return None
 
 
 def _excerpt(candidate: Candidate) -> str:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kpodx.errors import DataError
-from kpodx.schema import TokenWeights
+from kpodx.schema import Span, TokenWeights
 from kpodx.statistics import rank_correlation, rank_separation
-
-Span = tuple[int, int]
 
 
 def weights_rank_correlation(first: TokenWeights, second: TokenWeights) -> float | None:
