@@ -1,11 +1,12 @@
-"""Make the quickstart's starting student: a T5 of 0.8 million parameters that knows the stories' words and single sums, and no more.
+"""Make a starting student: a small T5 that knows the words of the embedded stories and single sums, and no more.
 
-    python recipes/make_quickstart_student.py --output recipes/quickstart-student
+    python recipes/make_starting_student.py --output recipes/quickstart-student
+    python recipes/make_starting_student.py --output build/bench-student --level full --width 160
 
 It trains a vocabulary (whole words, digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train* stories
 of the embedded set: single sums, up to three separate ones in a row, and stories with a single step, alone or two separate ones in a row.
 Every third example has its steps in the input, so that only the answer is to be said. It never sees a story with two steps or more, nor a
-test question. At the end it says how many unseen stories of one, two and three steps the student answers.
+test question. At the end it prints how many unseen stories of one, two and three steps the student answers.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sentencepiece import sentencepiece_model_pb2
 from transformers import T5Config, T5ForConditionalGeneration, T5TokenizerFast
 
 from kpodx.dataset import embedded
+from kpodx.dataset.story_words import format_number
 from kpodx.modeling.examples import build_example, collate, length_buckets, model_family, to_device
 from kpodx.modeling.generation import answer_questions
 from kpodx.modeling.likelihood import token_nll
@@ -37,6 +39,8 @@ from kpodx.schema import Question, Rationale, Split
 from kpodx.text.prompts import CUE, answer_sentence, student_prompt
 
 SPECIALS = 3  # pad, end, unknown
+RARE = 8
+"""Words that occur fewer times are spelled."""
 
 
 def make_tokenizer(folder: Path, texts: list[str]) -> T5TokenizerFast:
@@ -60,7 +64,9 @@ def make_tokenizer(folder: Path, texts: list[str]) -> T5TokenizerFast:
         total = sum(words.values())
         del proto.pieces[SPECIALS:]
         for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0])):
-            proto.pieces.add(piece=f"▁{word}", score=math.log(count / total))
+            # Names and things outside the lists are read and written letter by letter, as a user's own are.
+            if count >= RARE:
+                proto.pieces.add(piece=f"▁{word}", score=math.log(count / total))
         known = {piece.piece for piece in proto.pieces}
         for character in [
             "▁",
@@ -90,13 +96,11 @@ def single_sums(rng: random.Random, count: int, level: str) -> list[tuple[Questi
     pool: list[tuple[str, str]] = []
     while len(pool) < 2 * count:
         story = embedded.draw_story(rng, rng.randint(2, 5), embedded.LEVELS[level])
-        if story is None or embedded.split_of(story[0]) is not Split.TRAIN:
+        if story is None or embedded.split_of(story.question) is not Split.TRAIN:
             continue
-        _, value, changes = story
-        for change in changes:
-            task = f"{embedded.format_number(value)} {change.operator} {embedded.format_number(change.operand)}"
-            pool.append((task, embedded.format_number(change.result)))
-            value = change.result
+        for step in story.steps:
+            task = f"{format_number(step.left)} {step.operator} {format_number(step.right)}"
+            pool.append((task, format_number(step.result)))
     rng.shuffle(pool)
     pairs = []
     for number in range(count):
@@ -166,7 +170,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=8000)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--width", type=int, default=96)
+    parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--level", choices=embedded.LEVELS, default="basic")
     parser.add_argument(
@@ -176,7 +180,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    stories = embedded.generate_questions(Split.TRAIN, 8000, seed=arguments.seed)
+    stories = [
+        story
+        for level in embedded.LEVELS
+        for story in embedded.generate_questions(Split.TRAIN, 6000, seed=arguments.seed, min_steps=1, level=level)
+    ]
     texts = [student_prompt(q) + " " + q.gold_rationales[0] + " " + answer_sentence(q.answer) for q in stories]
     tokenizer = make_tokenizer(arguments.output, texts)
     config = T5Config(
@@ -184,7 +192,7 @@ def main() -> None:
         d_model=arguments.width,
         d_kv=16,
         d_ff=4 * arguments.width,
-        num_heads=8,
+        num_heads=arguments.width // 16,
         num_layers=arguments.layers,
         num_decoder_layers=arguments.layers,
         feed_forward_proj="gated-gelu",
