@@ -223,7 +223,7 @@ def lose(draft: Draft, value: Quantity, noun: Noun) -> Step:
     return draft.add("-", value, amount, _told_by(draft, plain, verbose), noun.unit)
 
 
-def _multiply(draft: Draft, value: Quantity, noun: Noun) -> Step:
+def multiply(draft: Draft, value: Quantity, noun: Noun) -> Step:
     factor = draft.between(2, 3)
     times = TIMES[int(factor)]
     if noun.unit == "km":
@@ -259,7 +259,7 @@ def _lose_percent(draft: Draft, value: Quantity, noun: Noun) -> Step:
 
 
 EVENTS: tuple[tuple[Callable[[Draft, Quantity, Noun], Step], int], ...] = (
-    (gain, 6), (lose, 7), (_multiply, 2), (_halve, 2), (_keep_a_share, 1), (_lose_percent, 1),
+    (gain, 6), (lose, 7), (multiply, 2), (_halve, 2), (_keep_a_share, 1), (_lose_percent, 1),
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from kpodx.dataset.story_events import (
     draw_noun,
     gain,
     lose,
+    multiply,
     size,
 )
 from kpodx.dataset.story_telling import finish
@@ -33,8 +34,10 @@ def change_plot(draft: Draft, num_steps: int) -> Story:
     noun = draw_noun(draft)
     with_ending = draft.rng.random() < 0.35 and noun.unit != "km"
     value = begin(draft, noun, num_steps - with_ending)
+    # A way that was gone cannot be lost, halved or shared.
+    events = [(event, weight) for event, weight in EVENTS if noun.unit != "km" or event in (gain, multiply)]
     while len(draft.steps) < num_steps - with_ending:
-        [event] = draft.rng.choices([e for e, _ in EVENTS], [w for _, w in EVENTS])
+        [event] = draft.rng.choices([event for event, _ in events], [weight for _, weight in events])
         value = event(draft, value, noun)
     ask = draft.rng.choice(ENDINGS)(draft, value, noun) if with_ending else ask_amount(draft, noun)
     return finish(draft, ask)

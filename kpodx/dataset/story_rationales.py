@@ -38,16 +38,11 @@ def write_rationale(rng: random.Random, story: Story, level: Level, *, is_wrong:
     It has one sentence per sum and ends with "The answer is X." A wrong one errs in one sum and carries the error on.
     """
     writer = _Writer()
-    faulty = rng.randrange(len(story.steps)) if is_wrong else -1
+    results = _wrong_results(rng, story) if is_wrong else [step.result for step in story.steps]
     aside_at = rng.randrange(len(story.steps)) if story.asides else -1
-    results: list[Decimal] = []
 
-    for number, step in enumerate(story.steps):
+    for number, (step, result) in enumerate(zip(story.steps, results, strict=True)):
         left, right = _operands(step, results)
-        result = apply(step.operator, left, right)
-        if number == faulty:
-            result += rng.choice((Decimal(1), Decimal(2), Decimal(10)))
-        results.append(result)
         opener = rng.choice(_openers(number, len(story.steps)))
         reason = step.reason + (rng.choice(_VERBOSE_TAILS) if level.verbose else "")
         if number == aside_at:
@@ -63,6 +58,20 @@ def write_rationale(rng: random.Random, story: Story, level: Level, *, is_wrong:
     writer.key(format_number(results[-1]))
     writer.plain(".")
     return writer.text, tuple(writer.spans)
+
+
+def _wrong_results(rng: random.Random, story: Story) -> list[Decimal]:
+    """Return the results with an error in one sum, carried on; in the last one if it would leave nothing to count on the way."""
+    error = rng.choice((Decimal(1), Decimal(2), Decimal(10)))
+    last = len(story.steps) - 1
+    for faulty in (rng.randrange(last + 1), last):
+        results: list[Decimal] = []
+        for number, step in enumerate(story.steps):
+            left, right = _operands(step, results)
+            results.append(apply(step.operator, left, right) + (error if number == faulty else 0))
+        if min(results) > 0:
+            return results
+    raise AssertionError("an error in the last sum leaves all results above zero")
 
 
 def _operands(step: Step, results: Sequence[Decimal]) -> tuple[Decimal, Decimal]:

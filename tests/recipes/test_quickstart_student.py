@@ -20,7 +20,7 @@ STUDENT = FOLDER / "quickstart-student"
 @pytest.fixture(scope="module")
 def script() -> dict[str, object]:
     """The names of the script that makes it."""
-    return runpy.run_path(str(FOLDER / "make_quickstart_student.py"))
+    return runpy.run_path(str(FOLDER / "make_starting_student.py"))
 
 
 def test_separate_sums_are_answered_by_the_last_one(script: dict[str, object]) -> None:
@@ -28,11 +28,11 @@ def test_separate_sums_are_answered_by_the_last_one(script: dict[str, object]) -
     assert len(pairs) == 200
     assert {question.question.count(" and ") for question, _ in pairs} == {0, 1, 2}
     for question, rationale in pairs:
-        sums = re.findall(r"(\d+) ([-+*]) (\d+) = (\d+)\.", rationale.text)
+        sums = re.findall(r"(\d+) ([-+*/]) (\d+) = (\d+)\.", rationale.text)
         assert len(sums) == question.question.count(" and ") + 1
         for left, operator, right, result in sums:
             a, b = int(left), int(right)
-            assert int(result) == {"+": a + b, "-": a - b, "*": a * b}[operator]
+            assert int(result) == {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[operator]
         assert question.answer == rationale.answer == sums[-1][3]
 
 
@@ -51,8 +51,8 @@ def test_stories_have_one_step_each_and_are_of_the_train_split(script: dict[str,
 
 def test_the_shipped_vocabulary_keeps_words_whole_and_digits_apart() -> None:
     tokenizer = load_tokenizer(str(STUDENT))
-    assert tokenizer.tokenize("Anna buys 25 apples, so that makes 7 + 25 = 32.") == [
-        *("▁Anna", "▁buys", "▁2", "5", "▁apples", ",", "▁so", "▁that", "▁makes"),
+    assert tokenizer.tokenize("Anna buys 25 apples, so that is 7 + 25 = 32.") == [
+        *("▁Anna", "▁buys", "▁2", "5", "▁apples", ",", "▁so", "▁that", "▁is"),
         *("▁7", "▁+", "▁2", "5", "▁=", "▁3", "2", "."),
     ]
     odd = "Zoë's quokka $1,250.50"
@@ -62,7 +62,7 @@ def test_the_shipped_vocabulary_keeps_words_whole_and_digits_apart() -> None:
 
 def test_the_shipped_weights_are_small_and_load_as_they_are() -> None:
     files = sum(path.stat().st_size for path in STUDENT.glob("*.safetensors"))
-    assert 0 < files <= 8 * 2**20
+    assert 0 < files <= 6 * 2**20
     model, tokenizer = load_with_tokenizer(str(STUDENT))
     assert model.config.vocab_size == len(tokenizer)
     assert model.config.is_encoder_decoder
@@ -77,4 +77,4 @@ def test_the_script_trains_a_student_that_loads(
     script["main"]()  # type: ignore[operator]
     assert re.search(r"^1-step stories answered: \d of 4$", capsys.readouterr().err, re.MULTILINE)
     model, _ = load_with_tokenizer(str(tmp_path))
-    assert model.config.d_model == 96
+    assert model.config.d_model == 128
