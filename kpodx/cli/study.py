@@ -14,6 +14,7 @@ from kpodx.cli import terminal
 from kpodx.errors import KpodxError, UsageError
 
 if TYPE_CHECKING:
+    from kpodx.study.config import StudyConfig
     from kpodx.study.plan import StudyPlan
     from kpodx.study.results import StudyResult
     from kpodx.study.running import Outcome
@@ -29,6 +30,8 @@ def study(
         Path | None, typer.Option("--folder", help="Folder of the study; runs/study-NAME by default.")
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds instead of the study's: 0,1,2 or 5-9.")] = None,
+    split: Annotated[str | None, typer.Option(help="Questions that are compared: test or validation.")] = None,
+    variants: Annotated[str | None, typer.Option(help="Run these variants only: std-cot,kpod.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; the cores are shared among them.")] = 1,
     devices: Annotated[str, typer.Option(help="CUDA devices that the runs take in turn: cuda:0,cuda:1.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would run, and run nothing.")] = False,
@@ -41,15 +44,14 @@ def study(
     from kpodx.study.writing import summarize_and_write
 
     config, path = load_study(name)
-    if seeds is not None:
-        config = config.model_copy(update={"seeds": parse_seeds(seeds)})
+    config = change_study(config, seeds=seeds, split=split, variants=variants)
     folder = folder or Path("runs") / f"study-{config.name}"
     plan = plan_study(config, path, folder, settings or ())
     if dry_run:
         _show_plan(plan, as_json=json)
         return
 
-    standing = _Standing(plan)
+    standing = _Standing(plan, config.split)
     runner = StudyRunner(plan, folder, jobs, tuple(filter(None, devices.split(","))), standing.report)
     try:
         with terminal.terminate_as_interrupt():
@@ -71,6 +73,28 @@ def study(
         )
 
 
+def change_study(config: StudyConfig, *, seeds: str | None, split: str | None, variants: str | None) -> StudyConfig:
+    """Return the study with the seeds, split and variants of the command line; raise UsageError if one is unknown."""
+    from kpodx.study.config import variant_names
+
+    changes: dict[str, object] = {}
+    if seeds is not None:
+        changes["seeds"] = parse_seeds(seeds)
+    if split is not None:
+        if split not in ("test", "validation"):
+            raise UsageError(f"--split {split!r}: expected test or validation.")
+        changes["split"] = split
+    if variants is not None:
+        names = variants.split(",")
+        known = variant_names(config)
+        if unknown := [name for name in names if name not in known]:
+            raise UsageError(
+                f"--variants: the study {config.name} has no {unknown[0]!r}; expected some of {', '.join(known)}."
+            )
+        changes["only"] = tuple(names)
+    return config.model_copy(update=changes)
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Read "0,1,2" or "5-9".
 
@@ -88,8 +112,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 class _Standing:
     """Prints a line after each task: what is done, how long the rest may take, and the accuracies so far."""
 
-    def __init__(self, plan: StudyPlan) -> None:
+    def __init__(self, plan: StudyPlan, split: str) -> None:
         self._plan = plan
+        self._split = split
         self._done = 0
         self._worked: dict[str, list[float]] = {}
 
@@ -110,11 +135,12 @@ class _Standing:
             terminal.say(f"  so far: {self._accuracies()}")
 
     def _accuracies(self) -> str:
+        from kpodx.schema import Split
         from kpodx.study.results import read_run
 
         found: dict[str, list[float]] = {}
         for run in self._plan.runs:
-            if (result := read_run(run)) is not None:
+            if (result := read_run(run, Split(self._split))) is not None:
                 found.setdefault(result.variant, []).append(result.accuracy)
         return ", ".join(f"{name} {_mean_percent(values)} ({len(values)})" for name, values in found.items())
 

@@ -94,8 +94,7 @@ class EmbeddedConfig(Config):
     max_steps: int = Field(default=5, ge=1, le=12)
     """Largest number of reasoning steps in a question."""
     level: Literal["basic", "full"] = "full"
-    """basic: up to 9 things added or taken away, doubled or tripled, up to 60; full: also money, decimals, thousands,
-    percentages and sentences that do not matter."""
+    """basic: whole things up to 100; full: also money, weights, distances, decimals, thousands, percentages, and facts that do not matter."""
     seed: int = Field(default=0, ge=0)
     """Seed of the generator."""
 

@@ -34,10 +34,14 @@ class StudyConfig(Config):
     """Seeds; each variant runs once per seed."""
     seed_setting: Literal["distillation.seed", "seed"] = "distillation.seed"
     """What a seed changes: the training alone (token weights and schedule are shared), or every phase."""
+    split: Literal["test", "validation"] = "test"
+    """Questions whose answers are compared: validation to choose settings, test to prove the choice once."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Tables of the recipe that all variants share."""
     variants: dict[str, dict[str, Any]]
     """Tables of the recipe by variant; an empty table is the recipe itself."""
+    only: tuple[str, ...] = ()
+    """Variants that run; empty runs all."""
     grid: dict[str, tuple[Value, ...]] = Field(default_factory=dict)
     """Further variants: dotted settings and the values each one takes, on top of `grid_variant`."""
     grid_variant: str | None = None
@@ -117,8 +121,17 @@ def load_study(path_or_name: str) -> tuple[StudyConfig, Path]:
         raise ConfigError(f"{path}:\n" + "\n".join(f"  - {line}" for line in lines)) from error
 
 
+def variant_names(study: StudyConfig) -> list[str]:
+    """Return the names of all variants, whether or not they run."""
+    return [variant.name for variant in _all_variants(study)]
+
+
 def expand_variants(study: StudyConfig) -> list[Variant]:
-    """Return the study's variants, those of the grid last."""
+    """Return the variants that run, those of the grid last."""
+    return [variant for variant in _all_variants(study) if not study.only or variant.name in study.only]
+
+
+def _all_variants(study: StudyConfig) -> list[Variant]:
     common = _flat(study.settings)
     variants = [Variant(name, _settings(common, _flat(table))) for name, table in study.variants.items()]
     if study.grid_variant is None:

@@ -28,10 +28,10 @@ class RunResult:
 
     Attributes:
         variant, seed, folder: which run it is.
-        accuracy: on its test questions, in [0, 1].
+        accuracy: on the questions of the study's split, in [0, 1].
         validation_accuracy: of the kept checkpoint, None without validation questions.
         by_steps: accuracy by number of reference steps.
-        correct: whether each test question was answered correctly, by question id.
+        correct: whether each of them was answered correctly, by question id.
         updates, target_tokens, training_seconds: what the training took.
         phase_seconds: how long each phase took when it ran, here or in the run that shared it.
         learning: (epoch, validation accuracy) pairs.
@@ -109,8 +109,8 @@ class StudyResult:
         return values
 
 
-def read_run(run: StudyRun) -> RunResult | None:
-    """Read what a run found; None if it is not finished with these settings."""
+def read_run(run: StudyRun, split: Split) -> RunResult | None:
+    """Read what a run found on the questions of one split; None if it is not finished with these settings."""
     try:
         opened = load_run(run.folder)
         if opened.state != "finished" or not _has_fingerprints(opened, run):
@@ -118,19 +118,19 @@ def read_run(run: StudyRun) -> RunResult | None:
         evaluation, distillation = opened.summary("evaluation"), opened.summary("distillation")
     except RunError:
         return None
-    test = evaluation.get(Split.TEST.value)
-    if test is None:
+    measured = evaluation.get(split.value)
+    if measured is None:
         return None
 
-    predictions = load_predictions(opened.folder("evaluation"), f"predictions-{Split.TEST.value}.jsonl")
+    predictions = load_predictions(opened.folder("evaluation"), f"predictions-{split.value}.jsonl")
     curve = distillation.get("validation_accuracy_by_epoch") or {}
     return RunResult(
         variant=run.variant.name,
         seed=run.seed,
         folder=str(run.folder),
-        accuracy=test["accuracy"],
+        accuracy=measured["accuracy"],
         validation_accuracy=distillation.get("best_validation_accuracy"),
-        by_steps={steps: found["accuracy"] for steps, found in test["by_steps"].items()},
+        by_steps={steps: found["accuracy"] for steps, found in measured["by_steps"].items()},
         correct={prediction.question_id: prediction.correct for prediction in predictions},
         updates=distillation["updates"],
         target_tokens=distillation["target_tokens"],
@@ -151,7 +151,8 @@ def summarize(study: StudyConfig, plan: StudyPlan) -> StudyResult:
     Raises:
         RunError: no run is finished.
     """
-    runs = [result for run in plan.runs if (result := read_run(run)) is not None]
+    split = Split(study.split)
+    runs = [result for run in plan.runs if (result := read_run(run, split)) is not None]
     if not runs:
         raise RunError(
             f"No run of the study {study.name} is finished.", hint="Its logs say why: see logs/ in the study's folder."
@@ -189,7 +190,7 @@ def summarize(study: StudyConfig, plan: StudyPlan) -> StudyResult:
         baseline=study.baseline,
         seed_setting=study.seed_setting,
         kpodx_version=kpodx.__version__,
-        split=Split.TEST.value,
+        split=split.value,
         num_questions=max(len(run.correct) for run in runs),
         variants=summaries,
         runs=runs,

@@ -153,3 +153,38 @@ def test_a_whole_study_and_again_without_work(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert [variant["seeds"] for variant in json.loads(again.stdout)["variants"]] == [[0], [0]]
     assert {path: path.stat().st_mtime_ns for path in predictions} == times
+
+    chosen = [*command, "--split", "validation", "--variants", "std-cot"]
+    third = subprocess.run(chosen, capture_output=True, text=True, check=False)
+    assert third.returncode == 0, third.stderr
+    document = json.loads(third.stdout)
+    assert document["split"] == "validation"
+    assert [variant["name"] for variant in document["variants"]] == ["std-cot"]
+    folder = tmp_path / "out" / "std-cot-0" / "evaluation"
+    [answers] = folder.glob("*/predictions-validation.jsonl")
+    assert document["num_questions"] == len(answers.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "train"}, "expected test or validation"),
+        ({"variants": "std-cot,kpd"}, r"has no 'kpd'; expected some of std-cot, answer-only"),
+        ({"seeds": "a"}, "expected numbers such as"),
+    ],
+)
+def test_the_command_line_cannot_ask_for_what_a_study_lacks(
+    tmp_path: Path, options: dict[str, str], message: str
+) -> None:
+    from kpodx.cli.study import change_study
+    from kpodx.errors import UsageError
+    from kpodx.study.config import expand_variants
+
+    file = tmp_path / "tiny.toml"
+    file.write_text(STUDY, encoding="utf-8")
+    config, _ = load_study(str(file))
+    with pytest.raises(UsageError, match=message):
+        change_study(config, **{"seeds": None, "split": None, "variants": None, **options})
+    chosen = change_study(config, seeds="3-4", split="validation", variants="answer-only")
+    assert (chosen.seeds, chosen.split) == ((3, 4), "validation")
+    assert [variant.name for variant in expand_variants(chosen)] == ["answer-only"]
