@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kpodx.dataset.embedded import generate_questions
 from kpodx.rationales.filtering import Candidate, Limits, Origin, questions_without, sift
 from kpodx.schema import AnswerKind, Question, Split
 
@@ -171,3 +174,22 @@ def test_a_bare_answer_is_not_a_rationale(text: str) -> None:
 @pytest.mark.parametrize("text", ["9 * 2 = 18", "x = 18", "There are 18 eggs."])
 def test_a_short_sum_or_sentence_is_one(text: str) -> None:
     assert len(sift([Candidate(TRAIN, text)], Limits("none"), "x").rationales) == 1
+
+
+@pytest.mark.parametrize("level", ["basic", "full"])
+def test_every_kept_embedded_rationale_carries_its_keypoints(level: str) -> None:
+    questions = generate_questions(Split.TRAIN, 400, seed=0, min_steps=1, max_steps=6, level=level)
+    outcome = sift([Candidate(question, question.gold_rationales[0]) for question in questions], Limits(), "embedded")
+    assert len(outcome.rationales) > 300
+    for rationale in outcome.rationales:
+        assert rationale.keypoints
+        marked = [rationale.text[start:stop] for start, stop in rationale.keypoints]
+        assert marked[-1] == rationale.answer or marked[-1].replace(",", "") == rationale.answer
+        assert all(any(map(str.isdigit, piece)) or piece in "+-*/=" for piece in marked)
+
+
+def test_a_text_that_heads_no_gold_rationale_has_no_marks() -> None:
+    question = replace(TRAIN, gold_rationales=("9 * 2 = 18. The answer is 18.",), gold_keypoints=(((0, 1), (8, 10)),))
+    for text, marks in (("9 * 2 = 18. The answer is 18.", ((0, 1), (8, 10))), ("2 * 9 = 18. The answer is 18.", None)):
+        [rationale] = sift([Candidate(question, text)], Limits(), "x").rationales
+        assert rationale.keypoints == marks
