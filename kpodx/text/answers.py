@@ -22,6 +22,7 @@ from kpodx.text.cues import CJK, FULL_WIDTH, load_cues
 from kpodx.text.mathematics import equal_formulas, read_formula, tidy_formula
 from kpodx.text.number_answers import concluding_number, count_words, number_after_marker
 from kpodx.text.numbers import format_number
+from kpodx.text.retractions import takes_back
 from kpodx.text.sentences import split_sentences
 from kpodx.text.symbolic import is_symbolic, states_formula
 from kpodx.text.yes_no import concluding_yes_or_no, read_yes_or_no
@@ -69,9 +70,6 @@ UNREAD = AnswerReading(None)
 
 _SUPPOSED = re.compile(r"\b(?:if|had|suppose|supposing)\b", re.IGNORECASE)
 _WRONG = re.compile(r"\b(?:wrong|incorrect|mistaken|naive)\s{1,3}(?:final\s)?answer\b", re.IGNORECASE)
-_RETRACTED = re.compile(
-    r"[.!?…\n]\s{0,3}(?:No,?\s)?Wait[,.!]|\b[Nn]o,? wait\b|\bbut (?:that|this)(?:'s| is|’s) (?:wrong|incorrect|not right)\b|,\sno,\s\d"
-)
 
 
 def extract_answer(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> str | None:
@@ -131,17 +129,18 @@ def _as_announced(answer: str | None) -> AnswerReading:
 
 def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
     """Return the answer of a cleaned text: of its last announcement that gives one, but never of anything else behind one."""
-    is_announced = False
-    for segment in _announced(text):
+    is_announced = is_taken_back = False
+    for segment, following in _announced(text):
         is_negated = kind is not AnswerKind.YES_NO and _NEGATED.match(segment) is not None
         if is_negated and not load_cues().refusal.match(segment.lstrip()):
             continue
         found, answer = _read(segment, kind, choices, unit)
         if kind is AnswerKind.TEXT and answer is not None and load_cues().refusal.match(answer):
             return UNREAD
+        # An answer that its own writer takes back is none; what it should be was not announced.
+        is_taken_back = is_taken_back or takes_back(following, answer if found else None, kind, choices)
         if found or not re.search(r"\w", segment):
-            # An answer that its own writer takes back is none; what it should be was not announced.
-            return UNREAD if _RETRACTED.search(segment) else _as_announced(answer)
+            return UNREAD if is_taken_back else _as_announced(answer)
         # The sentence may describe the answer that an earlier one gives; a remark about it announces nothing.
         is_announced |= load_cues().comment.match(segment) is None
     return UNREAD if is_announced else _unannounced(text, kind, choices, unit)
@@ -196,8 +195,8 @@ def _is_rounded(canonical: str) -> bool:
     return "/" in canonical or len(canonical.partition(".")[2]) >= LONG_DECIMALS
 
 
-def _announced(text: str) -> Iterator[str]:
-    """Yield what follows each announcement up to the next one, the last announcement first."""
+def _announced(text: str) -> Iterator[tuple[str, str]]:
+    """Yield, last announcement first, what is read of the text behind it, and all of that text up to the next one."""
     markers = find_answer_markers(text)
     stop = len(text)
     languages = load_cues().languages
@@ -210,7 +209,8 @@ def _announced(text: str) -> Iterator[str]:
         following = text[marker.stop : min(stop, marker.stop + _WINDOW)]
         if not _heads_reasoning(text[marker.start : marker.stop], following):
             segment = _inside_braces(following) if marker.boxed else _without_bullet(following)
-            yield _with_decimal_points(segment) if has_commas else segment
+            segment = _with_decimal_points(segment) if has_commas else segment
+            yield segment, text[marker.stop : stop]
         stop = marker.start
 
 
