@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kpodx.schema import AnswerKind
 from kpodx.text.announcements import find_answer_markers
@@ -130,7 +130,7 @@ def _as_announced(answer: str | None) -> AnswerReading:
 def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
     """Return the answer of a cleaned text: of its last announcement that gives one, but never of anything else behind one."""
     is_announced = is_taken_back = False
-    for segment, following in _announced(text):
+    for segment, following, is_label in _announced(text):
         is_negated = kind is not AnswerKind.YES_NO and _NEGATED.match(segment) is not None
         if is_negated and not load_cues().refusal.match(segment.lstrip()):
             continue
@@ -142,7 +142,8 @@ def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedU
         if found or not re.search(r"\w", segment):
             return UNREAD if is_taken_back else _as_announced(answer)
         # The sentence may describe the answer that an earlier one gives; a remark about it announces nothing.
-        is_announced |= load_cues().comment.match(segment) is None
+        is_remark = load_cues().comment.match(segment) is not None
+        is_announced |= not (is_remark or (is_label and kind is AnswerKind.NUMBER and _has_more_sentences(segment)))
     return UNREAD if is_announced else _unannounced(text, kind, choices, unit)
 
 
@@ -195,8 +196,22 @@ def _is_rounded(canonical: str) -> bool:
     return "/" in canonical or len(canonical.partition(".")[2]) >= LONG_DECIMALS
 
 
-def _announced(text: str) -> Iterator[tuple[str, str]]:
-    """Yield, last announcement first, what is read of the text behind it, and all of that text up to the next one."""
+class _Announced(NamedTuple):
+    """What follows an announcement.
+
+    Attributes:
+        segment: what is read of it.
+        following: all of it up to the next announcement.
+        is_label: whether the announcement is one with a colon.
+    """
+
+    segment: str
+    following: str
+    is_label: bool
+
+
+def _announced(text: str) -> Iterator[_Announced]:
+    """Yield what follows each announcement up to the next one, the last announcement first."""
     markers = find_answer_markers(text)
     stop = len(text)
     languages = load_cues().languages
@@ -207,10 +222,11 @@ def _announced(text: str) -> Iterator[tuple[str, str]]:
             stop = marker.start
             continue
         following = text[marker.stop : min(stop, marker.stop + _WINDOW)]
-        if not _heads_reasoning(text[marker.start : marker.stop], following):
+        is_label = _is_label(text[marker.start : marker.stop])
+        if not (is_label and _heads_reasoning(following)):
             segment = _inside_braces(following) if marker.boxed else _without_bullet(following)
             segment = _with_decimal_points(segment) if has_commas else segment
-            yield segment, text[marker.stop : stop]
+            yield _Announced(segment, text[marker.stop : stop], is_label)
         stop = marker.start
 
 
@@ -222,12 +238,23 @@ def _is_other_answer(text: str, start: int, stop: int) -> bool:
     return is_supposed or _WRONG.search(before + text[start:stop]) is not None
 
 
-def _heads_reasoning(marker: str, following: str) -> bool:
-    """Return whether a marker with a colon is the heading of a whole solution: of several sentences, the first a long one."""
-    if not marker.rstrip(" *_").endswith((":", "：")):
-        return False
-    sentences = [sentence for sentence in split_sentences(following) if any(map(str.isalnum, sentence))]
+def _is_label(marker: str) -> bool:
+    return marker.rstrip(" *_").endswith((":", "："))
+
+
+def _heads_reasoning(following: str) -> bool:
+    """Return whether a label is the heading of a whole solution: of several sentences, the first a long one."""
+    sentences = _full_sentences(following)
     return len(sentences) > 1 and count_words(sentences[0]) > _LONGEST_ANSWER
+
+
+def _has_more_sentences(segment: str) -> bool:
+    """Return whether a label whose first sentence gives no number is above more: it heads a solution then."""
+    return len(_full_sentences(segment)) > 1
+
+
+def _full_sentences(text: str) -> list[str]:
+    return [sentence for sentence in split_sentences(text) if any(map(str.isalnum, sentence))]
 
 
 def _inside_braces(segment: str) -> str:
