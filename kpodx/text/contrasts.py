@@ -21,7 +21,7 @@ _CHANGE = re.compile(
 _FROM = re.compile(r"\b(?:from|von|de)\s[$€£¥₹]?\Z", re.IGNORECASE)
 _TO = re.compile(r"(?:\s[^\W\d]{1,15}){0,2}\s{1,2}(?:to|auf|a)\s[$€£¥₹]?", re.IGNORECASE)
 _DIFFERENCE = re.compile(
-    r"\s?%?(?:\s[^\W\d]{1,15}){0,2}?\s(?:more|less|fewer|weniger|mehr|más|menos|(?!rather|other)\w{2,12}er)(?:\s[^\W\d]{1,15}){0,2}\s(?:than|als|que)"
+    r"\s?%?(?:\s[^\W\d]{1,15}){0,2}?\s(?:more|less|fewer|weniger|mehr|más|menos|(?!rather|other)\w{2,12}er)(?:\s[^\W\d]{1,15}){0,4}\s(?:than|als|que)"
     r"(?:\s(?:the|his|her|their|its|original|usual)){0,2}\s{1,2}[$€£¥₹]?",
     re.IGNORECASE,
 )
