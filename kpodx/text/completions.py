@@ -112,7 +112,9 @@ def _heads_reasoning(heading: re.Match[str], rest: str) -> bool:
     line = rest.lstrip().partition("\n")[0]
     if _SHORT_ANSWER.match(line):
         return False
-    is_sentence = len(line.split()) > _MOST_ANSWER_WORDS or has_sure_verb(line) or len(step_bounds(line)) > 1
+    # "the wooded area" is an answer, whatever sentence follows it on its line.
+    first = line[: step_bounds(line)[0][1]] if line else ""
+    is_sentence = len(first.split()) > _MOST_ANSWER_WORDS or has_sure_verb(first)
     return is_sentence and count_steps(rest) > 1
 
 

@@ -176,7 +176,8 @@ def _remove_announcement(source: _Source, index: int, cut: _Cut, draft: _Draft) 
     draft.announcements.append(source.text[start : source.pieces[after - 1][1]].strip())
     if kept:
         lead = piece[: len(piece) - len(piece.lstrip())]
-        draft.kept.append((lead + kept + (space or " "), stop))
+        gap = "" if kept.endswith(("。", "！", "？")) else " "
+        draft.kept.append((lead + kept + (space or gap), stop))
     else:
         _drop_lead(draft, start, space)
     return after

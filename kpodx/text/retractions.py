@@ -17,7 +17,7 @@ _ASIDE = re.compile(
     r"[.!?…\n]\s{0,3}(?:No,?\s)?Wait[,.!]|\b[Nn]o,? wait\b|\bbut (?:that|this)(?:'s| is|’s) (?:wrong|incorrect|not right)\b|,\sno,\s\d"
     r"|(?:\.\.|…)\s?no,\s"
 )
-_SHORTEST_LOOK = 3
+_SHORTEST_LOOK = 2
 """Words behind a second look; with fewer the text ends there, and its answer is open."""
 _LONGEST_LOOK = 2000
 """Characters behind a second look that are read."""
