@@ -17,7 +17,8 @@ _LETTER = re.compile(
     rf"{_SEPARATOR}(?:(?i:{_REASON})(?!\w)[\s,]{{0,3}})?"
 )
 _FIGURE = re.compile(
-    rf"{_MARKUP}[-−]?[$€£]?\d[\d,.]{{0,20}}%?{_SEPARATOR}(?P<because>because|since|denn|porque|因为)(?!\w)[\s,]{{0,3}}", re.IGNORECASE
+    rf"{_MARKUP}[-−]?[$€£]?\d[\d,.]{{0,20}}%?{_SEPARATOR}(?P<because>because|since|denn|porque|因为)(?!\w)[\s,]{{0,3}}",
+    re.IGNORECASE,
 )
 _LABELED = re.compile(r"(?:\A|\n)[\s*_#>•-]{0,8}(?:[Oo]ption\s)?[(\[]?[A-Ja-j][)\]:.](?!\w)")
 _VERB_LAST = frozenset(("weil", "da"))

@@ -32,7 +32,8 @@ _REASON = re.compile(
 _PHRASE = re.compile(
     r"(?:among|amongst|of|from|out of|between|based|according|in|on|at|for|with|by|to|after|if|when|while|until|looking|considering"
     r"|given|however|once|whether|that|this means|it means|rounded|expressed|converted|simplified|stated|put|written"
-    r"|which|what|where|as|thanks|due|owing|per|all|long story|bottom line|taken together|in conclusion|in summary|to summarize|for this reason|we|i|it|this|that|these|[a-z]{2,14}ing)\b",
+    r"|which|what|where|as|thanks|due|owing|per|all|long story|bottom line|taken together"
+    r"|in conclusion|in summary|to summarize|for this reason|we|i|it|this|that|these|[a-z]{2,14}ing)\b",
     re.IGNORECASE,
 )
 """Openings of phrases that make a clause only together with what follows a comma, or with more than a few words."""

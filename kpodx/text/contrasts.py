@@ -26,7 +26,8 @@ _DIFFERENCE = re.compile(
     re.IGNORECASE,
 )
 _SAME_PHRASE = re.compile(
-    r"(?:\s[^\W\d]{1,15}){0,2},?\s(?:or|to|and|oder|und|bis|o|y)\b|[^,]{0,40},\s(?:or|i\.e\.|that is|which|meaning)\b", re.IGNORECASE
+    r"(?:\s[^\W\d]{1,15}){0,2},?\s(?:or|to|and|oder|und|bis|o|y)\b|[^,]{0,40},\s(?:or|i\.e\.|that is|which|meaning)\b",
+    re.IGNORECASE,
 )
 _LEAST_CLAUSE = 3
 """Words from a number in an opening phrase to the next one, at least, if neither a comma nor a verb is between them."""
@@ -67,9 +68,7 @@ def _is_difference(sentence: str, quantity: Quantity, after: Quantity | None) ->
     return _DIFFERENCE.fullmatch(sentence, quantity.stop, after.start) is not None
 
 
-def without_opening_phrase(
-    sentence: str, quantities: Sequence[Quantity], unit: AskedUnit | None
-) -> Sequence[Quantity]:
+def without_opening_phrase(sentence: str, quantities: Sequence[Quantity], unit: AskedUnit | None) -> Sequence[Quantity]:
     """Return the numbers of a plain sentence without those of a phrase that opens it: "after 5 years, she has $7".
 
     A number in the asked unit stays if no later one has that unit.
@@ -78,7 +77,11 @@ def without_opening_phrase(
     if len(quantities) < 2 or not load_cues().preposition.match(sentence[: first.start]):
         return quantities
     rest = _after_phrase(sentence, quantities)
-    if unit is not None and quantities_in_unit(sentence, [first], unit) and not quantities_in_unit(sentence, rest, unit):
+    if (
+        unit is not None
+        and quantities_in_unit(sentence, [first], unit)
+        and not quantities_in_unit(sentence, rest, unit)
+    ):
         return quantities
     return rest or quantities
 

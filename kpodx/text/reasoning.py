@@ -56,14 +56,13 @@ _LONGEST_OPTION = 5
 """Words of an option's text that begins with a capital letter."""
 _YES_NO = re.compile(r"\s*[*_]{0,3}(?:yes|no|true|false)[*_]{0,3}[.!][*_]{0,3}\s*", re.IGNORECASE)
 _RULES = re.compile(r"(?:\n[ \t]{0,3}[-*_=]{3,80}[ \t]{0,20}){1,5}\Z")
-_SUBJECT = re.compile(
-    r"[-−]?[$€£]?\d(?:[\d,.]{0,20}\d)?%?(?:\s(?!(?:which|that|this|is|ist|es)\b)[^\W\d]{1,15}){0,2}"
-)
+_SUBJECT = re.compile(r"[-−]?[$€£]?\d(?:[\d,.]{0,20}\d)?%?(?:\s(?!(?:which|that|this|is|ist|es)\b)[^\W\d]{1,15}){0,2}")
 """A result that a marker without length points at: "72 clips"."""
 _SHORTEST_SENTENCE = 4
 _LABELED = re.compile(r"[(\[]?[A-Ja-j][)\].:]\s")
 _OPENS_CLAUSE = re.compile(
-    r"(?:(?:she|he|they|it|we|you|there|each|every)\s[a-z]|(?:[A-Z]\w{1,20}|the \w{1,20})\s[a-z]{2,15}s\s[^.!?\n]{0,60}\d)", re.IGNORECASE
+    r"(?:(?:she|he|they|it|we|you|there|each|every)\s[a-z]|(?:[A-Z]\w{1,20}|the \w{1,20})\s[a-z]{2,15}s\s[^.!?\n]{0,60}\d)",
+    re.IGNORECASE,
 )
 _TITLE = re.compile(r"\s{0,4}(?:#{1,6}\s|-{3,80}|\*\*[^*\n]{1,80}(?::\*\*|\*\*:?\s{0,3}(?:\n|\Z)))")
 _SHORT_VALUE = 8

@@ -205,7 +205,7 @@ class _Splitter:
         word = text[text.rfind(" ", self.lead, place) + 1 : place]
         if word.isdigit():
             return not self._is_ordinal(place, stop)
-        return (word.isalpha() and word.islower() and len(word) > 1 and word not in KINDS)
+        return word.isalpha() and word.islower() and len(word) > 1 and word not in KINDS
 
     def _is_ordinal(self, place: int, stop: int) -> bool:
         """Whether the period at `place` makes a German ordinal of the number before it: "am 3. Mai"."""

@@ -78,7 +78,10 @@ def test_a_label_does_not_swallow_a_sentence_of_reasoning(text: str, reasoning: 
         ("3 + 4 = 7.\n\\\\[\n\\\\boxed{7}\n\\\\]", "3 + 4 = 7."),
         (r"The answer is \\(7\\) because \\(3 + 4 = 7\\).", r"\(3 + 4 = 7\)."),
         (r"The answer is \(7\) because \(3 + 4 = 7\).", r"\(3 + 4 = 7\)."),
-        (r"Half is \(\frac{1}{2}\), so \\(2 \cdot 3 = 6\\). The answer is \\(6\\).", r"Half is \(\frac{1}{2}\), so \(2 \cdot 3 = 6\)."),
+        (
+            r"Half is \(\frac{1}{2}\), so \\(2 \cdot 3 = 6\\). The answer is \\(6\\).",
+            r"Half is \(\frac{1}{2}\), so \(2 \cdot 3 = 6\).",
+        ),
         # A line's end in a formula is two backslashes.
         (
             "$$\n\\begin{aligned} x &= 3 \\\\[2pt] &= 4 \\\\ y &= 5 \\end{aligned}\n$$\n\nThe answer is 4.",
