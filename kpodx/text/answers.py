@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from kpodx.schema import AnswerKind
-from kpodx.text.announcements import find_answer_markers
+from kpodx.text.announcements import find_answer_markers, is_checked
 from kpodx.text.asked_units import AskedUnit, find_asked_unit
 from kpodx.text.choices import concluding_choice, is_option_alone, names_choice, read_choice
 from kpodx.text.completions import clean_completion, remove_calculator_marks
@@ -37,6 +37,8 @@ LONG_DECIMALS = 5
 _WINDOW = 600  # Characters behind an announcement that are read.
 _MAX_MARKERS = 16
 _LONGEST_ANSWER = 6  # Words; a longer sentence behind "Answer:" begins a solution if more sentences follow.
+_LONGEST_VALUE = 2  # Words; a heading "Lösung:" is above a solution if its first sentence is longer.
+_SOLUTION = re.compile(r"\b(?:lösung|solución)\W{0,6}\Z", re.IGNORECASE)
 _MIN_ENGLISH_WORDS = 2
 _LONGEST_REPLY = 3  # Words of an answer alone.
 _VALUE_FIRST = re.compile(r"[^\w\s]{0,6}\s{0,3}(?:[-−]?\d|[A-Z]\b|(?i:yes|no|true|false)\b)")
@@ -223,7 +225,7 @@ def _announced(text: str) -> Iterator[_Announced]:
             continue
         following = text[marker.stop : min(stop, marker.stop + _WINDOW)]
         is_label = _is_label(text[marker.start : marker.stop])
-        if not (is_label and _heads_reasoning(following)):
+        if not (is_label and _heads_reasoning(text[marker.start : marker.stop], following)):
             segment = _inside_braces(following) if marker.boxed else _without_bullet(following)
             segment = _with_decimal_points(segment) if has_commas else segment
             yield _Announced(segment, text[marker.stop : stop], is_label)
@@ -235,17 +237,20 @@ def _is_other_answer(text: str, start: int, stop: int) -> bool:
     sentence = max(text.rfind(mark, 0, start) for mark in (".", "!", "?", "\n")) + 1
     before = text[max(sentence, start - 200) : start]
     is_supposed = _SUPPOSED.search(before) is not None and text[start:stop].lower().rstrip().endswith("would be")
-    return is_supposed or _WRONG.search(before + text[start:stop]) is not None
+    return is_supposed or is_checked(before) or _WRONG.search(before + text[start:stop]) is not None
 
 
 def _is_label(marker: str) -> bool:
     return marker.rstrip(" *_").endswith((":", "："))
 
 
-def _heads_reasoning(following: str) -> bool:
+def _heads_reasoning(label: str, following: str) -> bool:
     """Return whether a label is the heading of a whole solution: of several sentences, the first a long one."""
     sentences = _full_sentences(following)
-    return len(sentences) > 1 and count_words(sentences[0]) > _LONGEST_ANSWER
+    if len(sentences) < 2 or "final" in label.lower():
+        return False
+    longest = _LONGEST_VALUE if _SOLUTION.search(label) else _LONGEST_ANSWER
+    return count_words(sentences[0]) > longest
 
 
 def _has_more_sentences(segment: str) -> bool:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 
-from kpodx.text.clauses import has_main_clause, has_verb
+from kpodx.text.abbreviations import OPENERS
+from kpodx.text.clauses import has_main_clause, has_sure_verb, has_verb
 from kpodx.text.steps import step_bounds
 
 _MARKUP = r"[\s*_\"“]{0,4}"
 _WORD = r"(?:yes|no|true|false|ja|nein|sí|cierto|falso|是的|不是)"
 _REASON = r"(?P<reason>because|since|as|for|denn|weil|da|porque|ya que|pues|因为|因為)"
 _SEPARATOR = r"[*_\"”]{0,3}\s{0,2}(?P<mark>[,;:.!–—，：。]|-(?=\s))?[*_]{0,3}\s{0,3}"
-_YES_NO = re.compile(rf"{_MARKUP}{_WORD}(?!\w){_SEPARATOR}(?:(?<![.!]){_REASON}(?!\w)[\s,]{{0,3}})?", re.IGNORECASE)
+_SHORT = (
+    r"(?:[*_]{0,3},?\s(?P<short>(?:it|they|he|she|this|that|you|we|there)\s(?:does|do|did|can|could|is|are|was|were|will|would|has|have)"
+    r"(?:\snot|n['’]t)?)(?=,?\s(?:because|since|as)\b|[.!]))?"
+)
+"""A reply without reasons: "Yes, it does"."""
+_YES_NO = re.compile(rf"{_MARKUP}{_WORD}(?!\w){_SHORT}{_SEPARATOR}(?:(?<![.!]){_REASON}(?!\w)[\s,]{{0,3}})?", re.IGNORECASE)
 _LETTER = re.compile(
     rf"{_MARKUP}(?:(?:[Oo]ption|[Cc]hoice)\s)?(?:[(\[](?P<bracketed>[A-Ja-j])[)\]]|(?P<plain>[A-J])(?P<close>[).])?(?!\w))"
     rf"{_SEPARATOR}(?:(?i:{_REASON})(?!\w)[\s,]{{0,3}})?"
@@ -47,7 +53,8 @@ def _find_head(text: str) -> re.Match[str] | None:
     """Return the bare answer that `text` opens with, with the mark and the reason's conjunction behind it."""
     found = _YES_NO.match(text)
     if found is not None:
-        return found if found["reason"] or (found["mark"] or ".") not in ".!。" else None
+        is_head = found["reason"] or found["short"] or (found["mark"] or ".") not in ".!。"
+        return found if is_head else None
     found = _LETTER.match(text)
     if found is not None:
         return found if _is_answer(text, found) else None
@@ -60,7 +67,12 @@ def _is_answer(text: str, found: re.Match[str]) -> bool:
         return False
     is_marked = found["bracketed"] or found["close"] == ")" or found["mark"] in (":", "–", "—", "-", "：")
     following = text[found.end() : found.end() + 1]
-    return bool(found["reason"]) or (bool(is_marked) and not following.islower() and bool(following))
+    if found["close"] == "." or found["mark"] == ".":
+        # "C. Smith" is a name.
+        word = re.match(r"[^\W\d_]*", text[found.end() : found.end() + 20])
+        is_marked = following.isdigit() or (word is not None and word[0] in OPENERS)
+    is_clause = not following.islower() or has_sure_verb(text[found.end() : step_bounds(text)[0][1]])
+    return bool(found["reason"]) or (bool(is_marked) and bool(following) and is_clause)
 
 
 def _clause(rest: str, reason: str) -> str:
@@ -71,6 +83,6 @@ def _clause(rest: str, reason: str) -> str:
         return ""
     if reason in ("since", "as", "because") and has_main_clause(f"{reason} {body}"):
         return f"{reason.capitalize()} {body}"
-    if not reason and not has_verb(body) and body.isascii():
+    if not body or (not reason and not has_verb(body) and body.isascii()):
         return ""
     return body[:1].upper() + body[1:]

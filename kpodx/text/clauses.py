@@ -51,6 +51,8 @@ _VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS}|\w{{2,20}}(?:ed|es
 _EQUATION = re.compile(
     r"[^\n=]{0,200}\d[^\n=]{0,60}(?:[-+*/×÷·−–]|\\(?:times|cdot|div|frac))[^\n=]{0,200}=[^\n]{0,40}\d"
 )
+_VALUE_BEFORE = re.compile(r"\A[-−]?[$€£]?\d[\d,.]{0,20}%?[*_]{0,2}\s?[:;–—]\s(?=[^\n=]{0,80}=)")
+"""The value before the equation that explains it: "72: 48 + 24 = 72"."""
 _BECAUSE = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
 _CLOSED = re.compile(r"(?P<mark>[.!?。！？])[\"'”’»)\]}*_$]{0,6}\s*\Z")
 
@@ -108,7 +110,7 @@ def keep_equation(sentence: str, start: int) -> str:
     >>> keep_equation("The answer is 3 + 5 = 8.", 14), keep_equation("The answer is 8.", 14)
     ('3 + 5 = 8.', '')
     """
-    value = sentence[start:].strip().lstrip(":*_ ").strip()
+    value = _VALUE_BEFORE.sub("", sentence[start:].strip().lstrip(":*_ "), count=1).strip()
     found = _EQUATION.match(value)
     # In "6 pieces, or 6 * 2.5 = 15 ounces" the equation restates an answer.
     if found is None or ", " in value[: value.index("=")] or _BECAUSE.search(value, 0, value.index("=")):

@@ -29,6 +29,11 @@ _SAME_PHRASE = re.compile(
     r"(?:\s[^\W\d]{1,15}){0,2},?\s(?:or|to|and|oder|und|bis|o|y)\b|[^,]{0,40},\s(?:or|i\.e\.|that is|which|meaning)\b",
     re.IGNORECASE,
 )
+_SUBJECT = re.compile(
+    r"\W{0,4}(?:(?:all|both)(?: of)?(?: the| his| her| their)?|the|these|those|his|her|their)\s\Z", re.IGNORECASE
+)
+"""What precedes the number of a subject: "(All 4) friends pay ($60)"."""
+_LATER = re.compile(r"\s[^\W\d]{1,15}\s(?:later|from now)\b", re.IGNORECASE)
 _LEAST_CLAUSE = 3
 """Words from a number in an opening phrase to the next one, at least, if neither a comma nor a verb is between them."""
 
@@ -74,9 +79,15 @@ def without_opening_phrase(sentence: str, quantities: Sequence[Quantity], unit: 
     A number in the asked unit stays if no later one has that unit.
     """
     first = quantities[0]
-    if len(quantities) < 2 or not load_cues().preposition.match(sentence[: first.start]):
+    if len(quantities) < 2:
         return quantities
-    rest = _after_phrase(sentence, quantities)
+    between = sentence[first.stop : quantities[1].start]
+    if load_cues().preposition.match(sentence[: first.start]):
+        rest = _after_phrase(sentence, quantities)
+    elif _LATER.match(between) or (_SUBJECT.match(sentence[: first.start]) and _ends_in_verb(between)):
+        rest = quantities[1:]
+    else:
+        return quantities
     if (
         unit is not None
         and quantities_in_unit(sentence, [first], unit)
@@ -99,6 +110,9 @@ def _after_phrase(sentence: str, quantities: Sequence[Quantity]) -> Sequence[Qua
 
 def _is_clause(between: str) -> bool:
     """Return whether the words between two numbers hold a verb: "(3) weeks she saves ($45)"."""
+    return len(re.findall(r"\w+", between)) >= _LEAST_CLAUSE or _ends_in_verb(between)
+
+
+def _ends_in_verb(between: str) -> bool:
     words = re.findall(r"\w+", between)
-    ends_in_verb = len(words) > 1 and (has_sure_verb(words[-1]) or load_cues().finite.fullmatch(words[-1]) is not None)
-    return len(words) >= _LEAST_CLAUSE or ends_in_verb
+    return len(words) > 1 and (has_sure_verb(words[-1]) or load_cues().finite.fullmatch(words[-1]) is not None)

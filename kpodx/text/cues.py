@@ -31,7 +31,7 @@ _SENTENCE_OPENING = (
     r"(?:(?:but|oh|ah|hmm+|uh|um|well|so|and|no|sorry|okay|ok|aber|oh nein|pero|但|哦)[,.!…，]{0,3}\s{0,2}){0,3}"
 )
 """What precedes the words by which a sentence, or a clause behind a comma, takes something back."""
-_PERIODS = r"(?:day|week|month|year|hour|minute|age|grade|tag|woche|monat|jahr|día|semana|mes|año)s?"
+_IN_PHRASE = r"(?! (?:total|all|sum|short|fact|conclusion|summary|the end(?! of))\b)(?: [^\W\d]{1,12}){0,4}?"
 _BEFORE_FIGURE = (
     r"(?:\s{1,2}(?:the|a|an|only|just|about|his|her|their|its|these|those|all|original|originally|usual|previous|der|die|das|den"
     r"|dem|nur|los|las|el|la)){0,3}[\s(]{0,2}[$€£¥₹]?\Z"
@@ -138,7 +138,7 @@ def load_cues() -> Cues:
         second_look=_compile(rf"{_SENTENCE_OPENING}(?:{second_looks})"),
         confirmation=_compile(rf"{confirmations}|[✓✔✅]"),
         contrast=_compile(rf"(?:{contrasts}){_BEFORE_FIGURE}"),
-        preposition=_compile(rf"\A\W{{0,4}}(?:that |dass |que )?(?:{prepositions})(?: {_PERIODS})?{_BEFORE_FIGURE}"),
+        preposition=_compile(rf"\A\W{{0,4}}(?:that |dass |que )?(?:{prepositions}){_IN_PHRASE}{_BEFORE_FIGURE}"),
         closer=_compile(rf"\W{{0,6}}(?:{closers})"),
         finite=_compile(finite),
         yes_or_no=_yes_or_no(table),

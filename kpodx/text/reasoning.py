@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kpodx.text.announcement_forms import find_form, is_answer_heading, is_bare_value, is_closing_remark, is_dangling
-from kpodx.text.announcements import find_answer_markers
+from kpodx.text.announcements import find_answer_markers, is_checked
 from kpodx.text.bare_heads import without_bare_head
 from kpodx.text.boxes import has_box, unbox
 from kpodx.text.clauses import has_sure_verb, has_verb, keep_before, keep_equation, keep_reason
@@ -58,10 +58,10 @@ _YES_NO = re.compile(r"\s*[*_]{0,3}(?:yes|no|true|false)[*_]{0,3}[.!][*_]{0,3}\s
 _RULES = re.compile(r"(?:\n[ \t]{0,3}[-*_=]{3,80}[ \t]{0,20}){1,5}\Z")
 _SUBJECT = re.compile(r"[-−]?[$€£]?\d(?:[\d,.]{0,20}\d)?%?(?:\s(?!(?:which|that|this|is|ist|es)\b)[^\W\d]{1,15}){0,2}")
 """A result that a marker without length points at: "72 clips"."""
-_SHORTEST_SENTENCE = 4
+_SHORTEST_SENTENCE = 3
 _LABELED = re.compile(r"[(\[]?[A-Ja-j][)\].:]\s")
 _OPENS_CLAUSE = re.compile(
-    r"(?:(?:she|he|they|it|we|you|there|each|every)\s[a-z]|(?:[A-Z]\w{1,20}|the \w{1,20})\s[a-z]{2,15}s\s[^.!?\n]{0,60}\d)",
+    r"(?:(?:she|he|they|it|we|you|there|each|every)\s[a-z]|(?:[A-Z]\w{1,20}|the \w{1,20})\s[a-z]{2,15}(?:s|ed)\s[^.!?\n]{0,60}\d)",
     re.IGNORECASE,
 )
 _TITLE = re.compile(r"\s{0,4}(?:#{1,6}\s|-{3,80}|\*\*[^*\n]{1,80}(?::\*\*|\*\*:?\s{0,3}(?:\n|\Z)))")
@@ -245,7 +245,7 @@ def _announces(piece: str, start: int, stop: int) -> bool:
     marker, before, after = piece[start:stop], piece[:start], piece[stop:]
     if marker == "####":
         return is_bare_value(after.partition("\n")[0])
-    if _NO_ANNOUNCEMENT.match(after) or _OTHER_ANSWER.search(before):
+    if _NO_ANNOUNCEMENT.match(after) or _OTHER_ANSWER.search(before) or is_checked(before):
         return False
     if _VAGUE_VERB.search(marker):
         return _VALUE_NEXT.match(after) is not None
@@ -290,6 +290,9 @@ def _is_sentence(value: str) -> bool:
         return False
     if find_form(sentence) or find_answer_markers(sentence) or is_answer_heading(sentence):
         return False
+    if sentence != value.strip().lstrip("*_: "):
+        # "Yes, hens lay eggs": what follows a yes is a sentence.
+        return True
     if has_sure_verb(sentence) or (_OPENS_CLAUSE.match(sentence) and has_verb(sentence)):
         return True
     is_closed = sentence.rstrip("*_ \n").endswith((".", "!", "。", "！"))
