@@ -25,14 +25,15 @@ _LINK = re.compile(
 _BREAK = re.compile(r"[;,]\s|\s[–—]\s|—|\b(?:so|which|and|thus|therefore|hence)\b", re.IGNORECASE)
 _REASON = re.compile(
     r"(?:since|because|as(?!\s(?:an?\s)?(?:additional\s|direct\s|final\s|natural\s|logical\s)?(?:result|consequence|conclusion|summary|check"
-    r"|reminder|matter|rule|whole|total|sum|fraction|percent\w*|decimal|number|per|of|to|for|such|before|above|below|always)\b)"
+    r"|reminder|matter|rule|whole|total|sum|fraction|percent\w*|decimal|number|per|of|to|for|such|before|above|below|always)\b"
+    r"|\s(?:the|our|my|these|this)\s(?:\w{1,15}\s){0,4}(?:shows?|suggests?|indicates?|demonstrates?|asks?|requires?|wants?)\b)"
     r"|given that|seeing that)\b,?\s{1,3}",
     re.IGNORECASE,
 )
 _PHRASE = re.compile(
     r"(?:among|amongst|of|from|out of|between|based|according|in|on|at|for|with|by|to|after|if|when|while|until|looking|considering"
     r"|given|however|once|whether|that|this means|it means|rounded|expressed|converted|simplified|stated|put|written"
-    r"|which|what|where|as|thanks|due|owing|per|all|long story|bottom line|taken together"
+    r"|which|what|where|as|thanks|due|owing|per|all|simply|plainly|long story|bottom line|taken together"
     r"|in conclusion|in summary|to summarize|for this reason|we|i|it|this|that|these|[a-z]{2,14}ing)\b",
     re.IGNORECASE,
 )
@@ -51,6 +52,7 @@ _VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS}|\w{{2,20}}(?:ed|es
 _EQUATION = re.compile(
     r"[^\n=]{0,200}\d[^\n=]{0,60}(?:[-+*/×÷·−–]|\\(?:times|cdot|div|frac))[^\n=]{0,200}=[^\n]{0,40}\d"
 )
+_VARIABLE = re.compile(r"[a-z]\s?[-=+*/^<>≈(]")
 _VALUE_BEFORE = re.compile(r"\A[-−]?[$€£]?\d[\d,.]{0,20}%?[*_]{0,2}\s?[:;–—]\s(?=[^\n=]{0,80}=)")
 """The value before the equation that explains it: "72: 48 + 24 = 72"."""
 _BECAUSE = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
@@ -140,6 +142,11 @@ def has_clause(text: str) -> bool:
     return len(clause.split()) > 1 and _VERB.search(clause) is not None
 
 
+def has_equation(text: str) -> bool:
+    """Return whether `text` holds a sum with its result."""
+    return _EQUATION.search(text) is not None
+
+
 def has_verb(text: str) -> bool:
     """Return whether `text` holds a verb or a relation sign."""
     return _VERB.search(text) is not None
@@ -199,6 +206,8 @@ def _as_sentence(clause: str, mark: str) -> str:
 
 def _capitalized(clause: str) -> str:
     stripped = clause.lstrip()
+    if _VARIABLE.match(stripped):
+        return stripped
     return stripped[:1].upper() + stripped[1:]
 
 

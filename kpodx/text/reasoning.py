@@ -15,7 +15,7 @@ from kpodx.text.announcement_forms import find_form, is_answer_heading, is_bare_
 from kpodx.text.announcements import find_answer_markers, is_checked
 from kpodx.text.bare_heads import without_bare_head
 from kpodx.text.boxes import has_box, unbox
-from kpodx.text.clauses import has_sure_verb, has_verb, keep_before, keep_equation, keep_reason
+from kpodx.text.clauses import has_equation, has_sure_verb, has_verb, keep_before, keep_equation, keep_reason
 from kpodx.text.closers import without_closers
 from kpodx.text.completeness import why_torn
 from kpodx.text.completions import without_headings
@@ -58,6 +58,7 @@ _YES_NO = re.compile(r"\s*[*_]{0,3}(?:yes|no|true|false)[*_]{0,3}[.!][*_]{0,3}\s
 _RULES = re.compile(r"(?:\n[ \t]{0,3}[-*_=]{3,80}[ \t]{0,20}){1,5}\Z")
 _SUBJECT = re.compile(r"[-−]?[$€£]?\d(?:[\d,.]{0,20}\d)?%?(?:\s(?!(?:which|that|this|is|ist|es)\b)[^\W\d]{1,15}){0,2}")
 """A result that a marker without length points at: "72 clips"."""
+_RELATIVE = re.compile(r",?\s(?:which|and (?:that|this))\s")
 _SHORTEST_SENTENCE = 3
 _LABELED = re.compile(r"[(\[]?[A-Ja-j][)\].:]\s")
 _OPENS_CLAUSE = re.compile(
@@ -204,6 +205,8 @@ def _find_announcement(source: _Source, index: int, draft: _Draft) -> _Cut | Non
     if marked is not None:
         return marked
     form = find_form(piece)
+    if form is not None and form.verb is not None and has_equation(piece[form.start : form.verb]):
+        return _Cut(keep_before(piece, form.verb, is_linked=True))
     if form is not None:
         return _Cut(_join(keep_before(piece, form.start, is_linked=True), keep_reason(piece, form.stop)))
     return _Cut("") if _is_lone_value(source, index, draft) else None
@@ -227,10 +230,10 @@ def _find_marked(source: _Source, index: int) -> _Cut | None:
         if _announces(piece, at, value_at):
             is_linked = _CONJUNCTION.match(piece, at) is not None
             has_value = any(map(str.isalnum, piece[value_at:]))
-            if at == value_at and piece[:at].rstrip().endswith("="):
+            subject = _SUBJECT.match(piece, at) if at == value_at else None
+            if subject and (piece[:at].rstrip().endswith("=") or _RELATIVE.match(piece, subject.end())):
                 # "48 + 24 = 72, which is the answer": the marker points at the result of a sum, which stays.
-                subject = _SUBJECT.match(piece, at)
-                return _Cut(keep_before(piece, subject.end() if subject else at, is_linked=True))
+                return _Cut(keep_before(piece, subject.end(), is_linked=True))
             rest = keep_equation(piece, value_at) or keep_reason(piece, value_at)
             is_final = "final" in piece[at:value_at].lower()
             if has_value and not rest and _heads_sentence(source, index, at, value_at):
@@ -364,8 +367,12 @@ def _drop_lead(draft: _Draft, start: int, space: str) -> None:
     if draft.kept and "\n" in space:
         piece, stop = draft.kept[-1]
         body = piece.rstrip()
-        if piece[len(body) :].count("\n") < space.count("\n"):
+        gap = piece[len(body) :]
+        if gap.count("\n") < space.count("\n"):
             draft.kept[-1] = (body + space, stop)
+        elif "\n" in gap:
+            # The indentation of the removed line goes with it.
+            draft.kept[-1] = (body + gap[: gap.rfind("\n") + 1] + space[space.rfind("\n") + 1 :], stop)
 
 
 def _drop_dangling(draft: _Draft) -> None:
