@@ -12,7 +12,8 @@ from kpodx.text.boxes import has_box, unbox
 from kpodx.text.clauses import has_sure_verb, lead_stop
 
 _BLANK = str.maketrans(dict.fromkeys('*_`#>"“”✅➡👉', " "))
-_LETTER = r"(?:[(\[]\s?[A-Za-z]\s?[)\]]|[A-J](?![\w'’])[).]?)"
+# "I think" opens a sentence.
+_LETTER = r"(?:[(\[]\s?[A-Za-z]\s?[)\]]|(?:[A-HJ]|I(?!\s[a-z]))(?![\w'’])[).]?)"
 _NUMBER = r"(?:[-−]?\s?[$€£¥]?\s?\d[\d,./]{0,20}\s?[%°]?)"
 _VALUE = rf"(?:{_LETTER}|{_NUMBER}|(?i:yes|no|true|false)\b)"
 _NOUN = r"(?:ans(?:wer)?|choice|option|response|solution|final\s(?:result|value))"

@@ -17,7 +17,9 @@ _SHORT = (
     r"(?:\snot|n['’]t)?)(?=,?\s(?:because|since|as)\b|[.!]))?"
 )
 """A reply without reasons: "Yes, it does"."""
-_YES_NO = re.compile(rf"{_MARKUP}{_WORD}(?!\w){_SHORT}{_SEPARATOR}(?:(?<![.!]){_REASON}(?!\w)[\s,]{{0,3}})?", re.IGNORECASE)
+_YES_NO = re.compile(
+    rf"{_MARKUP}{_WORD}(?!\w){_SHORT}{_SEPARATOR}(?:(?<![.!]){_REASON}(?!\w)[\s,]{{0,3}})?", re.IGNORECASE
+)
 _LETTER = re.compile(
     rf"{_MARKUP}(?:(?:[Oo]ption|[Cc]hoice)\s)?(?:[(\[](?P<bracketed>[A-Ja-j])[)\]]|(?P<plain>[A-J])(?P<close>[).])?(?!\w))"
     rf"{_SEPARATOR}(?:(?i:{_REASON})(?!\w)[\s,]{{0,3}})?"
