@@ -21,7 +21,8 @@ def without_closers(text: str) -> str:
     text = text.rstrip()
     for _ in range(_MOST_CLOSERS):
         start = _last_sentence(text)
-        if start is None or load_cues().closer.match(text[start:].translate(FULL_WIDTH)) is None:
+        # A sentence with a sum is reasoning, however it opens.
+        if start is None or "=" in text[start:] or load_cues().closer.match(text[start:].translate(FULL_WIDTH)) is None:
             return text
         text = text[:start].rstrip()
     return text

@@ -143,6 +143,7 @@ def test_an_answer_that_is_taken_back_is_none(text: str) -> None:
         "The answer is 72. A common mistake is to stop at 48.",
         "The answer is 72. Let me verify that the answer is correct: 72 - 24 = 48, which matches.",
         "The answer is 72. Many would wait for May. Others hold on to April.",
+        "The answer is 72. It should be noted that 48 is for April.",
         "The answer is 72 after correction of the April sales.",
         "Let me redo this. Oops, I made an error. The answer is 72.",
     ],
@@ -401,7 +402,8 @@ CLOSERS = (
     "Let me know if you have any questions!", "I hope this helps!", "Hope that helps", "Feel free to ask if anything is unclear.",
     "Is there anything else I can help you with?", "Would you like me to explain any step?", "Happy to help!",
     "If you have any further questions, feel free to ask! 😊", "I hope this explanation helps you understand the problem.",
-    "Please don't hesitate to reach out.", "I trust this step-by-step solution helps.", "Keep up the good work!", "Do let me know if you need anything else.",
+    "Please don't hesitate to reach out.", "I trust this step-by-step solution helps.", "Keep up the good work!",
+    "Do let me know if you need anything else.",
     "Ich hoffe, dass dir das weiterhilft.", "Espero haberte ayudado.",
     "Ich hoffe, das hilft!", "Lass mich wissen, wenn du Fragen hast.",
     "Wenn du noch Fragen hast, frag gerne.", "¡Espero que esto ayude!", "Avísame si tienes preguntas.",
@@ -425,6 +427,7 @@ def test_closing_words_for_a_chat_go(closer: str) -> None:
         "The teacher lets us know that 3 are left.",
         "Is there anything left? No, 3 - 3 = 0.",
         "She feels free to ask for 3 more.",
+        "Good luck has nothing to do with it: 3 + 4 = 7.",
     ],
 )
 def test_reasoning_that_sounds_like_a_closing_stays(text: str) -> None:
