@@ -73,10 +73,8 @@ def _is_answer(text: str, found: re.Match[str]) -> bool:
         # "C. Smith" is a name.
         word = re.match(r"[^\W\d_]*", text[found.end() : found.end() + 20])
         is_marked = following.isdigit() or (word is not None and word[0] in OPENERS)
-    is_clause = (
-        not following.islower()
-        or found["mark"] is not None
-        and has_sure_verb(text[found.end() : step_bounds(text)[0][1]])
+    is_clause = not following.islower() or (
+        found["mark"] is not None and has_sure_verb(text[found.end() : step_bounds(text)[0][1]])
     )
     return bool(found["reason"]) or (bool(is_marked) and bool(following) and is_clause)
 
