@@ -22,16 +22,16 @@ def _words(text: str) -> frozenset[str]:
 
 _OPEN = (
     "mr mrs ms mx dr prof st mt sgt capt cpt gen lt col maj cmdr rev hon gov sen rep pres fr vs e.g i.e viz approx cf"
-    " eq eqs ca bzw aprox w.r.t s.t a.k.a z.b d.h"
+    " eq eqs ca bzw aprox w.r.t s.t a.k.a z.b d.h u.a u.ä v.a z.t z.z i.d.r ggf evtl vgl bzgl sog inkl exkl zzgl abzgl"
 )
 _NAME = "sr sra"
 _UNIT = (
     "a.m p.m oz lb lbs ft yd yds hr hrs mins sec secs mph kph rpm etc jr inc ltd co corp dept est avg tsp tbsp pt qt"
     " gal km cm mm kg mg ml wk wks mos yr yrs doz pcs sq cu ave blvd rd bros al resp incl excl usw max temp qty pkg"
-    " u.s u.k u.n"
+    " u.s u.k u.n usf mwst"
 )
-_MEASURE = "in m g l s h d c f k v w min mi ct mo wt"
-_NUMBERED = "no nos nr pp p vol ch sec art ex fig figs prob thm q apt rm ver par"
+_MEASURE = "in m g l s h d c f k v w min mi ct mo wt std"
+_NUMBERED = "no nos nr pp p vol ch sec art ex fig figs prob thm q apt rm ver par abb mind"
 _DATE = "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun"
 
 KINDS: dict[str, Abbreviation] = {

@@ -12,7 +12,8 @@ from kpodx.text.boxes import has_box, unbox
 from kpodx.text.clauses import has_sure_verb, lead_stop
 
 _BLANK = str.maketrans(dict.fromkeys('*_`#>"“”✅➡👉', " "))
-_LETTER = r"(?:[(\[]\s?[A-Za-z]\s?[)\]]|[A-J](?![\w'’])[).]?)"
+# "I think" opens a sentence.
+_LETTER = r"(?:[(\[]\s?[A-Za-z]\s?[)\]]|(?:[A-HJ]|I(?!\s[a-z]))(?![\w'’])[).]?)"
 _NUMBER = r"(?:[-−]?\s?[$€£¥]?\s?\d[\d,./]{0,20}\s?[%°]?)"
 _VALUE = rf"(?:{_LETTER}|{_NUMBER}|(?i:yes|no|true|false)\b)"
 _NOUN = r"(?:ans(?:wer)?|choice|option|response|solution|final\s(?:result|value))"
@@ -78,7 +79,11 @@ _CLAUSES = (
     rf"\b(?i:(?:which|this|that)\s(?:makes?|leaves?)|making|leaving)\s{{1,3}}(?i:(?:option|choice|only)\s)?{_LETTER}"
     rf"(?:\s{{1,3}}[\w'-]{{1,20}}){{0,3}}?\s{{1,3}}(?i:as\s)?(?i:the|our)\s{{1,3}}{_KIND}{_NOUN}\b",
     # "9 * 2 = 18, which is the answer."
-    rf"(?i:\b(?:and\s)?(?:which|that|this)(?:['’]s|\sis)\s{{1,3}}(?:the|our|my)\s{{1,3}}{_KIND}answer){_END}",
+    rf"(?i:\b(?:and\s)?(?:which|that|this)(?:['’]s|\sis)\s{{1,3}}(?:the\s\w{{1,15}},?\sand\s)?(?:the|our|my)\s{{1,3}}{_KIND}answer"
+    rf"(?:\s(?:to|for|we|that\swe|you)\s[a-z ]{{2,30}})?){_END}",
+    # "9 * 2 = 18, the final answer."
+    rf"(?<=\d),\s(?i:(?:the|our|my)\s{{1,3}}{_KIND}answer){_END}",
+    rf"(?<=\d)\s\((?i:(?:the|our|my)\s{{1,3}}{_KIND}answer)\){_END}",
 )
 """Announcements that fill a clause, from its beginning."""
 _PREDICATES = (
@@ -119,10 +124,11 @@ _FORMULA_OR_CODE = ("```", "\\]", "$$", "|")
 
 
 class Form(NamedTuple):
-    """An announcement at [start, stop) of a sentence."""
+    """An announcement at [start, stop) of a sentence, and where its verb is if the answer precedes it: "(18) is the answer"."""
 
     start: int
     stop: int
+    verb: int | None = None
 
 
 def find_form(sentence: str) -> Form | None:
@@ -140,7 +146,7 @@ def find_form(sentence: str) -> Form | None:
         found = pattern.search(plain)
         start = _clause_start(plain, found.start()) if found else 0
         if found and not _QUESTION.search(plain[start : found.end() + 8]):
-            return Form(start, found.end())
+            return Form(start, found.end(), found.start())
     matches = (pattern.search(plain) for pattern in _OPENED)
     clause = next((match for match in matches if match and not _is_inside_bracket(plain, match.start())), None)
     return Form(clause.start(), clause.end()) if clause else None

@@ -19,6 +19,11 @@ _SIGNS = re.compile(
     re.IGNORECASE,
 )
 _SIGN_HINTS = ("####", "\\boxed", "\\fbox")
+_CHECKED = re.compile(
+    r"\b(?:let(?:['’]s| me| us)|to)\s(?:\w{1,12}\s)?(?:verify|check|confirm|see|ensure|double-check|make sure)\s"
+    r"(?:that\s|whether\s|if\s)?\Z",
+    re.IGNORECASE,
+)
 _LONGEST_LEAD = 160
 """At least as many characters as an announcement can have before its hint."""
 
@@ -97,3 +102,12 @@ def _without_overlaps(markers: list[AnswerMarker]) -> Iterator[AnswerMarker]:
         if marker.start > stop or (marker.start == stop and marker.stop > stop):
             yield marker
             stop = marker.stop
+
+
+def is_checked(before: str) -> bool:
+    """Return whether the words before an announcement only say that it will be checked: "Let me verify that (the answer is …)".
+
+    >>> is_checked("Let me verify that "), is_checked("We conclude that ")
+    (True, False)
+    """
+    return _CHECKED.search(before[-60:]) is not None

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kpodx.schema import AnswerKind
-from kpodx.text.announcements import find_answer_markers
+from kpodx.text.announcements import find_answer_markers, is_checked
 from kpodx.text.asked_units import AskedUnit, find_asked_unit
 from kpodx.text.choices import concluding_choice, is_option_alone, names_choice, read_choice
 from kpodx.text.completions import clean_completion, remove_calculator_marks
@@ -22,6 +22,7 @@ from kpodx.text.cues import CJK, FULL_WIDTH, load_cues
 from kpodx.text.mathematics import equal_formulas, read_formula, tidy_formula
 from kpodx.text.number_answers import concluding_number, count_words, number_after_marker
 from kpodx.text.numbers import format_number
+from kpodx.text.retractions import takes_back
 from kpodx.text.sentences import split_sentences
 from kpodx.text.symbolic import is_symbolic, states_formula
 from kpodx.text.yes_no import concluding_yes_or_no, read_yes_or_no
@@ -36,6 +37,8 @@ LONG_DECIMALS = 5
 _WINDOW = 600  # Characters behind an announcement that are read.
 _MAX_MARKERS = 16
 _LONGEST_ANSWER = 6  # Words; a longer sentence behind "Answer:" begins a solution if more sentences follow.
+_LONGEST_VALUE = 2  # Words; a heading "Lösung:" is above a solution if its first sentence is longer.
+_SOLUTION = re.compile(r"\b(?:lösung|solución)\W{0,6}\Z", re.IGNORECASE)
 _MIN_ENGLISH_WORDS = 2
 _LONGEST_REPLY = 3  # Words of an answer alone.
 _VALUE_FIRST = re.compile(r"[^\w\s]{0,6}\s{0,3}(?:[-−]?\d|[A-Z]\b|(?i:yes|no|true|false)\b)")
@@ -69,9 +72,6 @@ UNREAD = AnswerReading(None)
 
 _SUPPOSED = re.compile(r"\b(?:if|had|suppose|supposing)\b", re.IGNORECASE)
 _WRONG = re.compile(r"\b(?:wrong|incorrect|mistaken|naive)\s{1,3}(?:final\s)?answer\b", re.IGNORECASE)
-_RETRACTED = re.compile(
-    r"[.!?…\n]\s{0,3}(?:No,?\s)?Wait[,.!]|\b[Nn]o,? wait\b|\bbut (?:that|this)(?:'s| is|’s) (?:wrong|incorrect|not right)\b|,\sno,\s\d"
-)
 
 
 def extract_answer(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> str | None:
@@ -131,19 +131,21 @@ def _as_announced(answer: str | None) -> AnswerReading:
 
 def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedUnit | None) -> AnswerReading:
     """Return the answer of a cleaned text: of its last announcement that gives one, but never of anything else behind one."""
-    is_announced = False
-    for segment in _announced(text):
+    is_announced = is_taken_back = False
+    for segment, following, is_label in _announced(text):
         is_negated = kind is not AnswerKind.YES_NO and _NEGATED.match(segment) is not None
         if is_negated and not load_cues().refusal.match(segment.lstrip()):
             continue
         found, answer = _read(segment, kind, choices, unit)
         if kind is AnswerKind.TEXT and answer is not None and load_cues().refusal.match(answer):
             return UNREAD
+        # An answer that its own writer takes back is none; what it should be was not announced.
+        is_taken_back = is_taken_back or takes_back(following, answer if found else None, kind, choices)
         if found or not re.search(r"\w", segment):
-            # An answer that its own writer takes back is none; what it should be was not announced.
-            return UNREAD if _RETRACTED.search(segment) else _as_announced(answer)
+            return UNREAD if is_taken_back else _as_announced(answer)
         # The sentence may describe the answer that an earlier one gives; a remark about it announces nothing.
-        is_announced |= load_cues().comment.match(segment) is None
+        is_remark = load_cues().comment.match(segment) is not None
+        is_announced |= not (is_remark or (is_label and kind is AnswerKind.NUMBER and _has_more_sentences(segment)))
     return UNREAD if is_announced else _unannounced(text, kind, choices, unit)
 
 
@@ -196,7 +198,21 @@ def _is_rounded(canonical: str) -> bool:
     return "/" in canonical or len(canonical.partition(".")[2]) >= LONG_DECIMALS
 
 
-def _announced(text: str) -> Iterator[str]:
+class _Announced(NamedTuple):
+    """What follows an announcement.
+
+    Attributes:
+        segment: what is read of it.
+        following: all of it up to the next announcement.
+        is_label: whether the announcement is one with a colon.
+    """
+
+    segment: str
+    following: str
+    is_label: bool
+
+
+def _announced(text: str) -> Iterator[_Announced]:
     """Yield what follows each announcement up to the next one, the last announcement first."""
     markers = find_answer_markers(text)
     stop = len(text)
@@ -208,9 +224,11 @@ def _announced(text: str) -> Iterator[str]:
             stop = marker.start
             continue
         following = text[marker.stop : min(stop, marker.stop + _WINDOW)]
-        if not _heads_reasoning(text[marker.start : marker.stop], following):
+        is_label = _is_label(text[marker.start : marker.stop])
+        if not (is_label and _heads_reasoning(text[marker.start : marker.stop], following)):
             segment = _inside_braces(following) if marker.boxed else _without_bullet(following)
-            yield _with_decimal_points(segment) if has_commas else segment
+            segment = _with_decimal_points(segment) if has_commas else segment
+            yield _Announced(segment, text[marker.stop : stop], is_label)
         stop = marker.start
 
 
@@ -219,15 +237,29 @@ def _is_other_answer(text: str, start: int, stop: int) -> bool:
     sentence = max(text.rfind(mark, 0, start) for mark in (".", "!", "?", "\n")) + 1
     before = text[max(sentence, start - 200) : start]
     is_supposed = _SUPPOSED.search(before) is not None and text[start:stop].lower().rstrip().endswith("would be")
-    return is_supposed or _WRONG.search(before + text[start:stop]) is not None
+    return is_supposed or is_checked(before) or _WRONG.search(before + text[start:stop]) is not None
 
 
-def _heads_reasoning(marker: str, following: str) -> bool:
-    """Return whether a marker with a colon is the heading of a whole solution: of several sentences, the first a long one."""
-    if not marker.rstrip(" *_").endswith((":", "：")):
+def _is_label(marker: str) -> bool:
+    return marker.rstrip(" *_").endswith((":", "："))
+
+
+def _heads_reasoning(label: str, following: str) -> bool:
+    """Return whether a label is the heading of a whole solution: of several sentences, the first a long one."""
+    sentences = _full_sentences(following)
+    if len(sentences) < 2 or "final" in label.lower():
         return False
-    sentences = [sentence for sentence in split_sentences(following) if any(map(str.isalnum, sentence))]
-    return len(sentences) > 1 and count_words(sentences[0]) > _LONGEST_ANSWER
+    longest = _LONGEST_VALUE if _SOLUTION.search(label) else _LONGEST_ANSWER
+    return count_words(sentences[0]) > longest
+
+
+def _has_more_sentences(segment: str) -> bool:
+    """Return whether a label whose first sentence gives no number is above more: it heads a solution then."""
+    return len(_full_sentences(segment)) > 1
+
+
+def _full_sentences(text: str) -> list[str]:
+    return [sentence for sentence in split_sentences(text) if any(map(str.isalnum, sentence))]
 
 
 def _inside_braces(segment: str) -> str:

@@ -23,11 +23,18 @@ _LINK = re.compile(
 )
 """Words that lead over to the announcement, at the end of what precedes it."""
 _BREAK = re.compile(r"[;,]\s|\s[–—]\s|—|\b(?:so|which|and|thus|therefore|hence)\b", re.IGNORECASE)
-_REASON = re.compile(r"(?:since|because|as|given that|seeing that)\b,?\s{1,3}", re.IGNORECASE)
+_REASON = re.compile(
+    r"(?:since|because|as(?!\s(?:an?\s)?(?:additional\s|direct\s|final\s|natural\s|logical\s)?(?:result|consequence|conclusion|summary|check"
+    r"|reminder|matter|rule|whole|total|sum|fraction|percent\w*|decimal|number|per|of|to|for|such|before|above|below|always)\b"
+    r"|\s(?:the|our|my|these|this)\s(?:\w{1,15}\s){0,4}(?:shows?|suggests?|indicates?|demonstrates?|asks?|requires?|wants?)\b)"
+    r"|given that|seeing that)\b,?\s{1,3}",
+    re.IGNORECASE,
+)
 _PHRASE = re.compile(
     r"(?:among|amongst|of|from|out of|between|based|according|in|on|at|for|with|by|to|after|if|when|while|until|looking|considering"
     r"|given|however|once|whether|that|this means|it means|rounded|expressed|converted|simplified|stated|put|written"
-    r"|which|what|where|as a result|in conclusion|in summary|to summarize|for this reason|we|i|it|this|that|these|[a-z]{2,14}ing)\b",
+    r"|which|what|where|as|thanks|due|owing|per|all|simply|plainly|long story|bottom line|taken together"
+    r"|in conclusion|in summary|to summarize|for this reason|we|i|it|this|that|these|[a-z]{2,14}ing)\b",
     re.IGNORECASE,
 )
 """Openings of phrases that make a clause only together with what follows a comma, or with more than a few words."""
@@ -36,7 +43,7 @@ _RELATION = r"[=≈≤≥<>]|\\(?:approx|leq?|geq?)(?![a-z])"
 _COMMON_VERBS = (
     r"is|are|was|were|am|be|been|has|have|had|does|do|did|can|could|will|would|may|might|must|should|cannot|gives?|gave|makes?|made"
     r"|means?|meant|gets?|got|needs?|costs?|sells?|sold|buys?|bought|spends?|spent|pays?|paid|takes?|took|goes|went|eats?|ate|keeps?"
-    r"|kept|leaves?|left|lives?|yields?|results?|shows?|won|lost|ran|read|put|cut|earns?|wants?|\w{1,20}n't|it's|that's|there's|he's"
+    r"|kept|leaves?|left|lives?|yields?|results?\sin|shows?|won|lost|ran|read|put|cut|earns?|wants?|\w{1,20}n't|it's|that's|there's|he's"
     r"|she's|[Ww]e're|they're"
 )
 _SURE_VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS})\b")
@@ -45,12 +52,19 @@ _VERB = re.compile(rf"{_RELATION}|(?<!\\)\b(?:{_COMMON_VERBS}|\w{{2,20}}(?:ed|es
 _EQUATION = re.compile(
     r"[^\n=]{0,200}\d[^\n=]{0,60}(?:[-+*/×÷·−–]|\\(?:times|cdot|div|frac))[^\n=]{0,200}=[^\n]{0,40}\d"
 )
+_VARIABLE = re.compile(r"[a-z]\s?[-=+*/^<>≈(]")
+_VALUE_BEFORE = re.compile(r"\A[-−]?[$€£]?\d[\d,.]{0,20}%?[*_]{0,2}\s?[:;–—]\s(?=[^\n=]{0,80}=)")
+"""The value before the equation that explains it: "72: 48 + 24 = 72"."""
+_BECAUSE = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
 _CLOSED = re.compile(r"(?P<mark>[.!?。！？])[\"'”’»)\]}*_$]{0,6}\s*\Z")
 
 
 _DANGLING_REASON = re.compile(
     r",?\s{1,3}(?:and|but|so)\s{1,3}(?:because|since|when|if|once|after|as)\b[^.!?=]{0,200}\Z", re.IGNORECASE
 )
+
+_LABEL = re.compile(r"[\s>*_#-]{0,8}[(\[]?(?:\d{1,2}|[A-Za-z]|[ivx]{1,4})[.)\]]{1,2}[\s*_]{0,6}")
+"""The label of a list item, without the item."""
 
 
 def keep_before(sentence: str, start: int, *, is_linked: bool) -> str:
@@ -68,8 +82,9 @@ def keep_before(sentence: str, start: int, *, is_linked: bool) -> str:
     """
     head = sentence[:start]
     if _CLOSED.search(head):
-        # The announcement is a sentence of its own; step splitting took "exit C." for an initial.
-        return "" if why_torn(head) else head.strip()
+        # The announcement is a sentence of its own; step splitting took "exit C." for an initial. A list label alone is none.
+        is_label = not any(map(str.isalnum, head[lead_stop(head) :])) or _LABEL.fullmatch(head) is not None
+        return "" if is_label or why_torn(head) else head.strip()
     trimmed = _without_link(head)
     if trimmed.lower().endswith(" that") or (not is_linked and trimmed == head.rstrip()):
         trimmed = _up_to_break(trimmed)
@@ -97,10 +112,10 @@ def keep_equation(sentence: str, start: int) -> str:
     >>> keep_equation("The answer is 3 + 5 = 8.", 14), keep_equation("The answer is 8.", 14)
     ('3 + 5 = 8.', '')
     """
-    value = sentence[start:].strip().lstrip(":*_ ").strip()
+    value = _VALUE_BEFORE.sub("", sentence[start:].strip().lstrip(":*_ "), count=1).strip()
     found = _EQUATION.match(value)
     # In "6 pieces, or 6 * 2.5 = 15 ounces" the equation restates an answer.
-    if found is None or ", " in value[: value.index("=")]:
+    if found is None or ", " in value[: value.index("=")] or _BECAUSE.search(value, 0, value.index("=")):
         return ""
     return "" if why_torn(value) else value
 
@@ -119,9 +134,17 @@ def has_clause(text: str) -> bool:
     if phrase and phrase[0].lower().endswith("ing") and _SURE_VERB.search(clause):
         # "Adding them gives 8".
         return True
+    if phrase and phrase[0].lower() in ("in", "for", "after", "all") and _EQUATION.search(clause):
+        # "In total she sold 48 + 24 = 72 clips".
+        return True
     if phrase:
         clause = clause.partition(",")[2]
     return len(clause.split()) > 1 and _VERB.search(clause) is not None
+
+
+def has_equation(text: str) -> bool:
+    """Return whether `text` holds a sum with its result."""
+    return _EQUATION.search(text) is not None
 
 
 def has_verb(text: str) -> bool:
@@ -132,6 +155,11 @@ def has_verb(text: str) -> bool:
 def has_sure_verb(text: str) -> bool:
     """Return whether `text` holds one of the commonest verbs, or a relation sign."""
     return _SURE_VERB.search(text) is not None
+
+
+def has_main_clause(sentence: str) -> bool:
+    """Return whether a main clause follows the subordinate one that `sentence` opens with."""
+    return any(not re.match(r"(?:and|or|but|nor)\b", part) and has_clause(part) for part in sentence.split(", ")[1:])
 
 
 def lead_stop(text: str) -> int:
@@ -166,7 +194,7 @@ def _as_sentence(clause: str, mark: str) -> str:
     """Return `clause` closed by `mark`, without a subordinating word before it; "" if it is no whole clause."""
     body = clause[lead_stop(clause) :]
     reason = _REASON.match(body)
-    if reason and not _has_main_clause(body):
+    if reason and not has_main_clause(body):
         clause = body = body[reason.end() :]
     elif reason:
         return _closed(clause.strip(), mark) if why_torn(clause) is None else ""
@@ -176,13 +204,10 @@ def _as_sentence(clause: str, mark: str) -> str:
     return "" if why_torn(clause) else clause
 
 
-def _has_main_clause(sentence: str) -> bool:
-    """Return whether a main clause follows the subordinate one that `sentence` opens with."""
-    return any(not re.match(r"(?:and|or|but|nor)\b", part) and has_clause(part) for part in sentence.split(", ")[1:])
-
-
 def _capitalized(clause: str) -> str:
     stripped = clause.lstrip()
+    if _VARIABLE.match(stripped):
+        return stripped
     return stripped[:1].upper() + stripped[1:]
 
 

@@ -6,6 +6,8 @@ import re
 
 from kpodx.text.announcements import find_answer_markers
 from kpodx.text.clauses import has_sure_verb
+from kpodx.text.closers import without_closers
+from kpodx.text.escapes import single_backslashes
 from kpodx.text.steps import count_steps, step_bounds
 
 # A line that opens a new question; few-shot teachers run on into questions of their own.
@@ -65,6 +67,7 @@ def remove_calculator_marks(text: str) -> str:
 def clean_completion(text: str, question: str = "") -> str:
     """Return a completion up to the first invented question or end-of-text token, without a heading such as "A:", stripped.
 
+    Closing sentences for the reader of a chat ("I hope this helps!") go, too, and doubled backslashes become single ones.
     A question that is restated before its solution is not an invented one: it is left out, and the solution stays.
 
     Args:
@@ -76,13 +79,14 @@ def clean_completion(text: str, question: str = "") -> str:
     >>> clean_completion("**Problem:** How many eggs?\\n\\n**Solution:** 2 + 3 = 5.")
     '2 + 3 = 5.'
     """
+    text = single_backslashes(text)
     special = _SPECIAL_TOKEN.search(text)
     text = text[: special.start()] if special else text
     text = _without_restated(text, question)
     run_on = _RUN_ON.search(text)
     text = text[: run_on.start()] if run_on else text
     leading = _LEADING_A.match(text)
-    return without_headings(text[leading.end() :] if leading else text).strip()
+    return without_closers(without_headings(text[leading.end() :] if leading else text)).strip()
 
 
 def without_headings(text: str) -> str:
@@ -108,7 +112,9 @@ def _heads_reasoning(heading: re.Match[str], rest: str) -> bool:
     line = rest.lstrip().partition("\n")[0]
     if _SHORT_ANSWER.match(line):
         return False
-    is_sentence = len(line.split()) > _MOST_ANSWER_WORDS or has_sure_verb(line) or len(step_bounds(line)) > 1
+    # "the wooded area" is an answer, whatever sentence follows it on its line.
+    first = line[: step_bounds(line)[0][1]] if line else ""
+    is_sentence = len(first.split()) > _MOST_ANSWER_WORDS or has_sure_verb(first)
     return is_sentence and count_steps(rest) > 1
 
 

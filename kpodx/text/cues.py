@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -20,10 +20,23 @@ _LETTER = r"""[(\["“*_$\\]{0,3}(?-i:[A-Z])(?:[)\]"”*_$.:,;]|\\\)|(?![\w'’]
 _SHORTCUTS = {
     "<value>": rf"""(?:{_LETTER}|[(\["“*_$\\]{{0,3}}-?\d)""",
     "<letter>": _LETTER,
+    "<to>": r"[ *_]{0,3}(?:[:=]>?|[-–]{1,2}>|[→⇒➜➔➡⟶⟹≈▶►]|\$?\\(?:(?:long)?rightarrow|to|implies|mapsto)(?![a-z])\$?)",
     "<end>": r"(?:[\w,.]{0,15}[ .)*_$\]]{0,6}(?:\n|\Z))",
     "<last>": r"(?:[ .)*_$\]\n]{0,6}\Z)",
     "<cut>": r"[*_ ]{0,3}\Z",
 }
+
+_SENTENCE_OPENING = (
+    r"""(?:[.!?…:;\n。！？，；：—–(*])[\s"'(*_>]{0,6}"""
+    r"(?:(?:but|oh|ah|hmm+|uh|um|well|so|and|no|sorry|okay|ok|aber|oh nein|pero|但|哦)[,.!…，]{0,3}\s{0,2}){0,3}"
+)
+"""What precedes the words by which a sentence, or a clause behind a comma, takes something back."""
+_IN_PHRASE = r"(?! (?:total|all|sum|short|fact|conclusion|summary|the end(?! of))\b)(?: [^\W\d]{1,12}){0,4}?"
+_BEFORE_FIGURE = (
+    r"(?:\s{1,2}(?:the|a|an|only|just|about|his|her|their|its|these|those|all|original|originally|usual|previous|der|die|das|den"
+    r"|dem|nur|los|las|el|la)){0,3}[\s(]{0,2}[$€£¥₹]?\Z"
+)
+"""What may come between such words and their figure, at the end of a text."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,13 @@ class Cues:
         hedge: matches words before the answer that do not change it.
         refusal: finds a statement that there is no answer.
         comment: matches a remark about the answer that does not give it.
+        retraction: finds a sentence that takes an answer back.
+        second_look: finds a sentence that may come to another answer.
+        confirmation: finds a statement that an answer was right.
+        contrast: finds, at the end of what precedes a number, words that say that it is not the answer.
+        preposition: finds, at the end of what precedes a number, the opening of a phrase such as "after (5 years)".
+        closer: matches the opening of a closing sentence for the reader of a chat.
+        finite: finds a verb of a language other than English.
         yes_or_no: finds "yes" or "no" as the groups `yes` and `no`, perhaps behind a `negated`.
         yes_and_no: finds both side by side ("yes or no", "yes/no").
         english: common lower-case words of English.
@@ -87,6 +107,13 @@ class Cues:
     hedge: re.Pattern[str]
     refusal: re.Pattern[str]
     comment: re.Pattern[str]
+    retraction: re.Pattern[str]
+    second_look: re.Pattern[str]
+    confirmation: re.Pattern[str]
+    contrast: re.Pattern[str]
+    preposition: re.Pattern[str]
+    closer: re.Pattern[str]
+    finite: re.Pattern[str]
     yes_or_no: re.Pattern[str]
     yes_and_no: re.Pattern[str]
     english: frozenset[str]
@@ -98,22 +125,34 @@ class Cues:
 def load_cues() -> Cues:
     """Return the cues of `cues.toml`, compiled."""
     table = tomllib.loads(resources.files(__package__).joinpath("cues.toml").read_text(encoding="utf-8"))
-    conclusions, hedges, refusals, comments = (
-        _any_word([pattern for entry in table.values() for pattern in entry[name]])
-        for name in ("conclusions", "hedges", "refusals", "comments")
-    )
+    conclusions, hedges, refusals, comments = _joined(table, "conclusions", "hedges", "refusals", "comments")
+    retractions, second_looks, confirmations = _joined(table, "retractions", "second_looks", "confirmations")
+    contrasts, prepositions, closers, finite = _joined(table, "contrasts", "prepositions", "closers", "finite")
     return Cues(
         languages={name: _announcements(name, entry) for name, entry in table.items()},
         conclusion=_compile(rf"[^\w$(\[]{{0,6}}(?:{conclusions})"),
         hedge=_compile(rf"(?:[ ,:*]{{0,3}}(?:{hedges})(?=[\s,:(\[*{CJK}A-Z])){{1,3}}[ ,:]{{0,3}}"),
         refusal=_compile(refusals),
         comment=_compile(rf"\W{{0,3}}(?:(?:indeed|also|then|thus|therefore|clearly) )?(?:{comments})"),
+        retraction=_compile(rf"{_SENTENCE_OPENING}(?:{retractions})"),
+        second_look=_compile(rf"{_SENTENCE_OPENING}(?:{second_looks})"),
+        confirmation=_compile(rf"{confirmations}|[✓✔✅]"),
+        contrast=_compile(rf"(?:{contrasts}){_BEFORE_FIGURE}"),
+        preposition=_compile(rf"\A\W{{0,4}}(?:that |dass |que )?(?:{prepositions}){_IN_PHRASE}{_BEFORE_FIGURE}"),
+        closer=_compile(rf"\W{{0,6}}(?:{closers})"),
+        finite=_compile(finite),
         yes_or_no=_yes_or_no(table),
         yes_and_no=_yes_and_no(table),
         english=frozenset(table["english"]["words"].split()),
         foreign=frozenset(table["english"]["other_words"].split()),
         unit_words=_unit_words(table["english"]["unit_words"]),
     )
+
+
+def _joined(table: Mapping[str, Mapping[str, Any]], *names: str) -> Iterator[str]:
+    """Yield, per list of cues, one alternative of the patterns of all languages."""
+    for name in names:
+        yield _any_word([pattern for entry in table.values() for pattern in entry.get(name, ())])
 
 
 def _unit_words(entry: Mapping[str, Any]) -> UnitWords:

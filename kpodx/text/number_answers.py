@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from kpodx.text.asked_units import AskedUnit, is_other_measure, make_one_measure, quantities_in_unit
+from kpodx.text.contrasts import without_contrasts, without_opening_phrase
 from kpodx.text.cues import CJK, load_cues
 from kpodx.text.lexemes import plain_text
 from kpodx.text.number_words import NUMBER_WORDS
@@ -38,6 +39,7 @@ _OTHER_OWNER = re.compile(
 )
 _BRACKET = re.compile(r"\([^()]{1,200}\)")
 _UNIT_ALONE = re.compile(r"\s{0,4}[^\W\d]{1,20},?\s{1,4}")
+_FINISHED = re.compile(r"\w[^\n]{0,8}[.!?。！？][\"'”’»)\]}*_$]{0,6}\s*\Z")
 _MAY_HOLD_NUMBER = re.compile(r"[\d½⅓⅔¼¾]|\b(?:" + "|".join(sorted(NUMBER_WORDS)) + ")", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"\s{0,8}[*_#>-]{0,6}\s?(?:step\s)?\d{1,2}[.):]\**\s{1,4}(?=\D)", re.IGNORECASE)
 
@@ -65,7 +67,8 @@ _NOTHING = NumberReading(None, is_found=False)
 def number_after_marker(segment: str, unit: AskedUnit | None = None) -> NumberReading:
     """Return the number that a sentence behind an announcement gives.
 
-    A text that says that there is no answer before it says any number gives none.
+    A text that says that there is no answer before it says any number gives none. So does one whose first sentence ends
+    without a number: a later sentence is no part of the announcement.
 
     Args:
         segment: what follows the announcement.
@@ -80,6 +83,8 @@ def number_after_marker(segment: str, unit: AskedUnit | None = None) -> NumberRe
             return NumberReading(None)
         if quantities:
             return NumberReading(_stated_number(sentence, quantities, unit))
+        if _FINISHED.search(sentence):
+            return _NOTHING
         start += len(sentence)
     return _NOTHING
 
@@ -87,8 +92,10 @@ def number_after_marker(segment: str, unit: AskedUnit | None = None) -> NumberRe
 def _stated_number(sentence: str, quantities: Sequence[Quantity], unit: AskedUnit | None) -> Fraction | None:
     """Return the number of a sentence behind an announcement; None if it gives two ("2 or 3", "5 to 6", "3 and 4").
 
-    It is the first, unless it is restated (", or 8 in all") or part of a clause of its own ("that after this Tom has 5").
+    It is the first, unless it is restated (", or 8 in all"), belongs to a phrase before the answer ("after 5 years, he has 7"),
+    or is part of a clause of its own ("that after this Tom has 5").
     """
+    quantities = without_opening_phrase(sentence, without_contrasts(sentence, quantities), unit)
     first = _without_time(sentence, quantities, unit)
     if count_words(sentence[: first.start]) > _LONGEST_DIRECT:
         return _conclude(sentence, quantities, unit, is_last=False).value
@@ -175,6 +182,7 @@ def _outside_brackets(plain: str, quantities: Sequence[Quantity]) -> Sequence[Qu
 
 def _conclude(plain: str, quantities: Sequence[Quantity], unit: AskedUnit | None, *, is_last: bool) -> NumberReading:
     """Return the number that a sentence ends up with; two numbers side by side are none."""
+    quantities = without_contrasts(plain, quantities)
     chosen = _chosen(plain, quantities, unit)
     for pair in itertools.pairwise(quantities):
         # A figure before a sum is what goes into it ("gets 4 more, and 3 + 4 = 7"), not a second result.

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kpodx.text.announcement_forms import find_form, is_answer_heading, is_bare_value, is_closing_remark, is_dangling
-from kpodx.text.announcements import find_answer_markers
+from kpodx.text.announcements import find_answer_markers, is_checked
+from kpodx.text.bare_heads import without_bare_head
 from kpodx.text.boxes import has_box, unbox
-from kpodx.text.clauses import has_sure_verb, keep_before, keep_equation, keep_reason
+from kpodx.text.clauses import has_equation, has_sure_verb, has_verb, keep_before, keep_equation, keep_reason
+from kpodx.text.closers import without_closers
 from kpodx.text.completeness import why_torn
 from kpodx.text.completions import without_headings
+from kpodx.text.cues import CJK, load_cues
+from kpodx.text.escapes import single_backslashes
 from kpodx.text.pieces import find_pieces
 from kpodx.text.regions import closed_regions
 
@@ -52,6 +56,16 @@ _LONGEST_OPTION = 5
 """Words of an option's text that begins with a capital letter."""
 _YES_NO = re.compile(r"\s*[*_]{0,3}(?:yes|no|true|false)[*_]{0,3}[.!][*_]{0,3}\s*", re.IGNORECASE)
 _RULES = re.compile(r"(?:\n[ \t]{0,3}[-*_=]{3,80}[ \t]{0,20}){1,5}\Z")
+_SUBJECT = re.compile(r"[-−]?[$€£]?\d(?:[\d,.]{0,20}\d)?%?(?:\s(?!(?:which|that|this|is|ist|es)\b)[^\W\d]{1,15}){0,2}")
+"""A result that a marker without length points at: "72 clips"."""
+_RELATIVE = re.compile(r",?\s(?:which|and (?:that|this))\s")
+_SHORTEST_SENTENCE = 3
+_LABELED = re.compile(r"[(\[]?[A-Ja-j][)\].:]\s")
+_OPENS_CLAUSE = re.compile(
+    r"(?:(?:she|he|they|it|we|you|there|each|every)\s[a-z]|(?:[A-Z]\w{1,20}|the \w{1,20})\s[a-z]{2,15}(?:s|ed)\s[^.!?\n]{0,60}\d)",
+    re.IGNORECASE,
+)
+_TITLE = re.compile(r"\s{0,4}(?:#{1,6}\s|-{3,80}|\*\*[^*\n]{1,80}(?::\*\*|\*\*:?\s{0,3}(?:\n|\Z)))")
 _SHORT_VALUE = 8
 """Words that the value of a heading has at most, if more text follows it."""
 
@@ -94,6 +108,7 @@ def take_apart(text: str) -> Parts:
     >>> take_apart("2 + 3 = 5, so the answer is (c). Therefore, Tom has \\\\boxed{5} eggs.\\n\\n### Final Answer\\n5").reasoning
     '2 + 3 = 5. Therefore, Tom has 5 eggs.'
     """
+    text = single_backslashes(text)
     source = _Source(text, find_pieces(text), _markers_outside_code(text))
     draft = _Draft([], [])
     index = 0
@@ -102,6 +117,7 @@ def take_apart(text: str) -> Parts:
     if draft.announcements:
         _drop_dangling(draft)
     reasoning = without_headings("".join(piece for piece, _ in draft.kept).strip())
+    reasoning = without_closers(without_bare_head(reasoning))
     return Parts(
         _tidy(unbox(reasoning)), draft.announcements[-1] if draft.announcements else "", len(draft.announcements)
     )
@@ -160,7 +176,8 @@ def _remove_announcement(source: _Source, index: int, cut: _Cut, draft: _Draft) 
     draft.announcements.append(source.text[start : source.pieces[after - 1][1]].strip())
     if kept:
         lead = piece[: len(piece) - len(piece.lstrip())]
-        draft.kept.append((lead + kept + (space or " "), stop))
+        gap = "" if kept.endswith(("。", "！", "？")) else " "
+        draft.kept.append((lead + kept + (space or gap), stop))
     else:
         _drop_lead(draft, start, space)
     return after
@@ -188,6 +205,8 @@ def _find_announcement(source: _Source, index: int, draft: _Draft) -> _Cut | Non
     if marked is not None:
         return marked
     form = find_form(piece)
+    if form is not None and form.verb is not None and has_equation(piece[form.start : form.verb]):
+        return _Cut(keep_before(piece, form.verb, is_linked=True))
     if form is not None:
         return _Cut(_join(keep_before(piece, form.start, is_linked=True), keep_reason(piece, form.stop)))
     return _Cut("") if _is_lone_value(source, index, draft) else None
@@ -211,9 +230,16 @@ def _find_marked(source: _Source, index: int) -> _Cut | None:
         if _announces(piece, at, value_at):
             is_linked = _CONJUNCTION.match(piece, at) is not None
             has_value = any(map(str.isalnum, piece[value_at:]))
+            subject = _SUBJECT.match(piece, at) if at == value_at else None
+            if subject and (piece[:at].rstrip().endswith("=") or _RELATIVE.match(piece, subject.end())):
+                # "48 + 24 = 72, which is the answer": the marker points at the result of a sum, which stays.
+                return _Cut(keep_before(piece, subject.end(), is_linked=True))
             rest = keep_equation(piece, value_at) or keep_reason(piece, value_at)
+            is_final = "final" in piece[at:value_at].lower()
+            if has_value and not rest and _heads_sentence(source, index, at, value_at):
+                rest = _sentence_of(piece[value_at:])
             kept = _join(keep_before(piece, at, is_linked=is_linked), rest)
-            return _Cut(kept, has_value, is_final="final" in piece[at:value_at].lower())
+            return _Cut(kept, has_value, is_final=is_final)
     return None
 
 
@@ -222,7 +248,7 @@ def _announces(piece: str, start: int, stop: int) -> bool:
     marker, before, after = piece[start:stop], piece[:start], piece[stop:]
     if marker == "####":
         return is_bare_value(after.partition("\n")[0])
-    if _NO_ANNOUNCEMENT.match(after) or _OTHER_ANSWER.search(before):
+    if _NO_ANNOUNCEMENT.match(after) or _OTHER_ANSWER.search(before) or is_checked(before):
         return False
     if _VAGUE_VERB.search(marker):
         return _VALUE_NEXT.match(after) is not None
@@ -237,9 +263,63 @@ def _skip_value(source: _Source, index: int, *, is_final: bool) -> int:
         at += 1
     if at >= len(source.pieces):
         return len(source.pieces)
+    if not is_final and _is_sentence(source.piece(at)) and _goes_on(source, at + 1):
+        return index
     is_last = at + 1 == len(source.pieces)
     is_short = len(source.piece(at).split()) <= _SHORT_VALUE
     return at + 1 if is_final or is_last or is_short else index
+
+
+def _heads_sentence(source: _Source, index: int, at: int, value_at: int) -> bool:
+    """Return whether the label at [at, value_at) of a piece, such as "Answer:", is above a sentence that reasoning follows."""
+    piece = source.piece(index)
+    is_label = piece[at:value_at].rstrip(" *_").endswith((":", "："))
+    return is_label and _is_sentence(piece[value_at:]) and _goes_on(source, index + 1)
+
+
+def _sentence_of(value: str) -> str:
+    """Return the sentence behind a label, without emphasis that the label opened."""
+    sentence = value.strip().lstrip("*_: ")
+    if sentence.count("**") % 2:
+        sentence = sentence.replace("**", "")
+    return without_bare_head(sentence)
+
+
+def _is_sentence(value: str) -> bool:
+    """Return whether what follows a label is a sentence of reasoning, and not an answer or another announcement."""
+    sentence = _sentence_of(value)
+    words = len(re.findall(r"\w+", sentence)) + len(re.findall(f"[{CJK}]", sentence)) // 2
+    if words < _SHORTEST_SENTENCE or _LABELED.match(sentence) or is_bare_value(sentence):
+        return False
+    if find_form(sentence) or find_answer_markers(sentence) or is_answer_heading(sentence):
+        return False
+    if sentence != value.strip().lstrip("*_: "):
+        # "Yes, hens lay eggs": what follows a yes is a sentence.
+        return True
+    if has_sure_verb(sentence) or (_OPENS_CLAUSE.match(sentence) and has_verb(sentence)):
+        return True
+    is_closed = sentence.rstrip("*_ \n").endswith((".", "!", "。", "！"))
+    return is_closed and not _has_english(sentence) and load_cues().finite.search(sentence) is not None
+
+
+def _has_english(sentence: str) -> bool:
+    return not load_cues().english.isdisjoint(re.findall(r"[a-z]+", sentence.lower()))
+
+
+def _goes_on(source: _Source, index: int) -> bool:
+    """Return whether reasoning follows from piece `index` on: no announcement, and no heading of an explanation."""
+    while index < len(source.pieces) and not any(map(str.isalnum, source.piece(index))):
+        index += 1
+    if index >= len(source.pieces):
+        return False
+    start, stop = source.pieces[index]
+    marker = bisect_left(source.markers, (start, 0))
+    if marker < len(source.markers) and source.markers[marker][0] < stop:
+        return False
+    piece = source.piece(index)
+    return not (is_closing_remark(piece) or find_form(piece) or has_box(piece) or is_bare_value(piece)) and (
+        without_headings(piece + "x") == piece + "x" and _TITLE.match(piece) is None
+    )
 
 
 def _is_option_text(source: _Source, index: int) -> bool:
@@ -287,8 +367,12 @@ def _drop_lead(draft: _Draft, start: int, space: str) -> None:
     if draft.kept and "\n" in space:
         piece, stop = draft.kept[-1]
         body = piece.rstrip()
-        if piece[len(body) :].count("\n") < space.count("\n"):
+        gap = piece[len(body) :]
+        if gap.count("\n") < space.count("\n"):
             draft.kept[-1] = (body + space, stop)
+        elif "\n" in gap:
+            # The indentation of the removed line goes with it.
+            draft.kept[-1] = (body + gap[: gap.rfind("\n") + 1] + space[space.rfind("\n") + 1 :], stop)
 
 
 def _drop_dangling(draft: _Draft) -> None:

@@ -49,7 +49,22 @@ _CONTINUES_NAME = re.compile(r"[a-zA-Z\d]")
 _WORD = re.compile(r"[^\W\d_]+")
 _INITIAL = re.compile(r"[A-Z]\.\s")
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,3}\.){1,5}[^\W\d_]{1,5}")
-_SPACED = re.compile(r"(?:i\. ?e|e\. ?g|[ap]\. ?m|z\. ?B|d\. ?h)\.")
+_SPACED = re.compile(
+    r"(?:i\. ?e|e\. ?g|[ap]\. ?m|z\. ?[BTZ]|d\. ?h|u\. ?[aäUÄ]|v\. ?a|s\. ?[ou]|o\. ?ä|m\. ?E|i\. ?d\. ?R)\."
+)
+_SPACED_LETTERS = frozenset("iegapmzBTZdhuUäÄvsoER")
+_SPACED_PLACES = (1, 4, 7)
+"""How far before the period of its first, second and third letter a spaced abbreviation begins."""
+# German writes ordinal numbers with a period: "am 3. Mai", "im 19. Jahrhundert", "vom 3. bis 5. Tag".
+_ORDINAL = re.compile(
+    r"\b(?:am|ab|beim|bis|dem|den|der|des|die|das|im|ihr|ihrem|jedem|jeden|jeder|pro|seit|seinem|und|vom|zum|zur)\s\d{1,2}\Z",
+    re.IGNORECASE,
+)
+_AFTER_ORDINAL = re.compile(
+    r"(?:Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember|Jahrhundert|Jahrestag"
+    r"|Geburtstag|Stock|Etage|Klasse|Platz|Mal|Tag|Woche|Monat|Jahr|Stunde|Minute|Runde|Quartal|Schritt|Person|Kind|Teil)"
+    r"(?:e?[sn]|e)?\b|(?:und|oder|bis)\s(?:\w{2,4}\s)?\d"
+)
 _FIGURE_BEFORE = re.compile(r"[\d½⅓⅔¼¾][\s-]?\Z")
 _ORDINALS = frozenset(("st", "nd", "rd", "th"))
 _BEFORE_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
@@ -188,7 +203,14 @@ class _Splitter:
         if text[place:stop] != ". " or place - self.lead <= _LONGEST_LABEL or not text[stop : stop + 1].isalnum():
             return False
         word = text[text.rfind(" ", self.lead, place) + 1 : place]
-        return word.isdigit() or (word.isalpha() and word.islower() and len(word) > 1 and word not in KINDS)
+        if word.isdigit():
+            return not self._is_ordinal(place, stop)
+        return word.isalpha() and word.islower() and len(word) > 1 and word not in KINDS
+
+    def _is_ordinal(self, place: int, stop: int) -> bool:
+        """Whether the period at `place` makes a German ordinal of the number before it: "am 3. Mai"."""
+        before = self.text[max(self.start, place - 12) : place]
+        return _AFTER_ORDINAL.match(self.text, stop) is not None and _ORDINAL.search(before) is not None
 
     def _passes_labels(self, place: int) -> bool:
         """Whether the candidate at `place` belongs to list labels, which are passed then."""
@@ -257,6 +279,8 @@ class _Splitter:
     def _abbreviates(self, place: int, stop: int, following: str) -> bool:
         """Whether the period at `place` closes an abbreviation or an initial, and the step goes on with `following`."""
         text = self.text
+        if self._is_ordinal(place, stop):
+            return True
         words = text[max(self.start, place - LONGEST - 4) : place].rsplit(maxsplit=1)
         written = words[-1].lstrip("([{\"'*_“‘–—/~$") if words else ""
         word = written.lstrip("0123456789.,-½¼¾")
@@ -311,9 +335,9 @@ class _Splitter:
     def _letter_goes_on(self, place: int) -> bool:
         """Whether a letter without a capital after it is part of "i. e." or a label as in "two cases: a. x is even"."""
         text = self.text
-        if text[place - 1] not in "iegapmzBdh":
-            return text[max(self.start, place - 4) : place - 1].rstrip()[-1:] in (":", ";")
-        if _SPACED.match(text, max(self.start, place - 1)) or _SPACED.match(text, max(self.start, place - 4)):
+        if text[place - 1] in _SPACED_LETTERS and any(
+            _SPACED.match(text, max(self.start, place - distance)) for distance in _SPACED_PLACES
+        ):
             return True
         return text[max(self.start, place - 4) : place - 1].rstrip()[-1:] in (":", ";")
 

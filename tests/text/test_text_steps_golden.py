@@ -9,6 +9,21 @@ from hypothesis import strategies as st
 from kpodx.text.steps import step_texts
 
 GOLDEN = {
+    "German abbreviations and ordinal numbers": [
+        "Am 3. Mai kauft sie 5 Äpfel. ‖Danach geht sie.",
+        "Sie kommt am 12. Dezember an. ‖Es ist kalt.",
+        "Im 19. Jahrhundert gab es 5 davon. ‖Heute sind es 7.",
+        "Vom 3. bis zum 5. Tag liest sie 40 Seiten. ‖Danach ruht sie.",
+        "Es gibt u. a. Äpfel und z. B. 3 Birnen, d. h. 6 Stück. ‖Das ist viel.",
+        "Sie kauft i. d. R. 5 Äpfel, v. a. rote. ‖Sie zahlt z. T. bar.",
+        "Sie hat ca. 5 Äpfel bzw. Birnen, ggf. Nüsse. ‖Sie zahlt inkl. MwSt. 6 Euro.",
+        "Es sind mind. 5 Stück, vgl. Abb. 3. ‖Das reicht.",
+        "Die Fahrt dauert 3 Std. 20 Min. ‖Danach ruht er.",
+        "Sie hat 3. ‖Maria hat 4. ‖Das macht 7. ‖Somit reicht es.",
+        "Sie verkauft im April 48 und im Mai 24. ‖April war besser.",
+        "She had it in mind. ‖Then she sold 5. ‖April was better.",
+        "Sie kauft Obst usw. ‖Danach zahlt sie.",
+    ],
     "display formulas": [
         "We have\n\\[\nx = 3. Then\n\\]\nwhere x is 3. ‖Next",
         "To find it, we use\n\n\\[\n3 \\times 4 = 12.\n\\]\n\n‖Therefore, it is 12.",
