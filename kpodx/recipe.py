@@ -106,6 +106,24 @@ class Recipe(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _remeasuring_changes_something(self) -> Recipe:
+        every, epochs = self.curriculum.remeasure_every, self.distillation.epochs
+        if every is None or not self.distillation.uses_schedule:
+            return self
+        if self.difficulty.measure == "length":
+            raise ValueError(
+                "curriculum.remeasure_every measures difficulties again, but difficulty.measure 'length' never "
+                "changes: expected weighted-nll or nll"
+            )
+        last = self.curriculum.resolve_full_stage(epochs)
+        if every >= last:
+            raise ValueError(
+                f"curriculum.remeasure_every is {every}, but the schedule ends at stage {last}: expected fewer epochs "
+                f"than that, or a later curriculum.full_stage"
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class ResolvedRecipe:

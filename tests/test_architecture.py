@@ -28,6 +28,7 @@ FLOORS: dict[str, int] = {
     "runtime": 1,
     "text": 1,
     "modeling": 2,
+    "scheduling": 2,
     **dict.fromkeys(PHASES, 3),
     "export": 3,
     "recipe": 4,
@@ -50,7 +51,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def room(module: str) -> str:
-    """The folder or file right below kpodx that a module is in: "curriculum" for kpodx.curriculum.budget."""
+    """The folder or file right below kpodx that a module is in: "curriculum" for kpodx.curriculum.clusters."""
     return module.split(".")[1] if "." in module else ""
 
 
