@@ -201,6 +201,7 @@ def build_trainer(
         batch_size=config.batch_size,
         seed=seed,
         bucketed=config.length_bucketing,
+        bucket_window=config.bucket_window,
         gradient_accumulation=config.gradient_accumulation,
         num_processes=arguments.world_size,
         process_index=arguments.process_index,
