@@ -116,11 +116,11 @@ class Recipe(Config):
                 "curriculum.remeasure_every measures difficulties again, but difficulty.measure 'length' never "
                 "changes: expected weighted-nll or nll"
             )
-        last = self.curriculum.resolve_full_stage(epochs)
-        if every >= last:
+        if not self.curriculum.remeasured_stages(epochs):
+            last = self.curriculum.resolve_full_stage(epochs)
             raise ValueError(
-                f"curriculum.remeasure_every is {every}, but the schedule ends at stage {last}: expected fewer epochs "
-                f"than that, or a later curriculum.full_stage"
+                f"curriculum.remeasure_every is {every}, but the schedule ends at stage {last} and training after "
+                f"{epochs} epochs: expected fewer than both"
             )
         return self
 

@@ -241,7 +241,8 @@ def test_what_cannot_work_is_refused_before_anything_runs(override: str, words: 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["curriculum.remeasure_every=3"], "is 3, but the schedule ends at stage 3"),
+        (["curriculum.remeasure_every=3"], "is 3, but the schedule ends at stage 3 and training after 10 epochs"),
+        (["curriculum.remeasure_every=2", "distillation.epochs=2"], "training after 2 epochs"),
         (["curriculum.remeasure_every=2", "difficulty.measure=length"], "difficulty.measure 'length' never changes"),
         (["curriculum.remeasure_every=2", "curriculum.strategy=none"], "strategy 'none' gives no steps"),
         (["curriculum.remeasure_every=0"], "greater than or equal to 1"),

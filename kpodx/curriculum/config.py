@@ -69,6 +69,17 @@ class CurriculumConfig(Config):
         """Stage T: `full_stage`, or half of the epochs of the distillation, rounded down, at least 1."""
         return self.full_stage if self.full_stage is not None else max(1, num_epochs // 2)
 
+    def remeasured_stages(self, num_epochs: int) -> tuple[int, ...]:
+        """Return the stages before which difficulties are measured again, as long as steps are still given then.
+
+        Stage T is not among them: its budget holds all that is left, however hard it is.
+        """
+        if self.remeasure_every is None:
+            return ()
+        return tuple(
+            range(self.remeasure_every, min(self.resolve_full_stage(num_epochs), num_epochs), self.remeasure_every)
+        )
+
     def resolve_pace(self, num_epochs: int) -> Pace:
         """Return how fast the budget grows in a distillation of `num_epochs`."""
         from kpodx.scheduling.schedule import Pace

@@ -84,7 +84,7 @@ def test_a_schedule_that_was_solved_again_is_the_one_shown(tmp_path: Path) -> No
     steps = [step["written_from_stage"] for shown in document["examples"]["examples"] for step in shown["steps"]]
     assert max(steps) == 1
     page = render_page(document, "figures.json")
-    assert "before stage 1: 1,234 target tokens scored in 2 s" in page
+    assert "before stage 1: 1,234 target tokens scored in 2.0 s" in page
     assert "distillation/a1/stages.json" in page
 
 
