@@ -117,6 +117,12 @@ def test_settings_load_nothing_heavy(name: str) -> None:
     assert loaded_by(f"import kpodx.{name}.config") == []
 
 
+def test_the_arithmetic_of_the_schedule_loads_nothing_heavy() -> None:
+    names = [module_name(path) for path in MODULES if room(module_name(path)) == "scheduling"]
+    assert len(names) > 5
+    assert loaded_by(f"import {', '.join(names)}") == []
+
+
 def test_help_loads_not_even_what_is_light() -> None:
     assert loaded_by("import kpodx.cli", (*HEAVY, "numpy", "pydantic", "fastapi", "onnxruntime")) == []
 

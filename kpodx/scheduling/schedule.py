@@ -191,7 +191,7 @@ def solve_schedule(
         limit = planned[column] * total if planned[column] < 1.0 else np.inf
         current, num_selected[column] = release_steps(steps, rule, current, limit, pace, repeated=stage == 0)
         given[:, column] = current
-        done[column] = learnt_difficulty(steps, current) / total if total > 0.0 else 1.0
+        done[column] = total_target_difficulty(steps, current) / total if total > 0.0 else 1.0
 
     return Plan(given, planned if total > 0.0 else np.ones(len(stages)), done, num_selected, first_stage)
 
@@ -211,13 +211,13 @@ def release_steps(
         steps: the steps of all rationales.
         rule: how the rationales of one selection are chosen.
         input_steps: c_i before.
-        limit: D(t), in nats; what is learnt already counts against it.
+        limit: D(t), in nats; what is asked for already counts against it.
         pace: holds Δs.
         repeated: whether the selection is repeated until nothing fits.
     """
     current, num_selected = input_steps.copy(), 0
     while True:
-        budget = max(0.0, float(limit - learnt_difficulty(steps, current)))
+        budget = max(0.0, float(limit - total_target_difficulty(steps, current)))
         rows = select_rows(steps, rule, current, budget, pace.steps_per_increase)
         current[rows] = np.maximum(current[rows] - pace.steps_per_increase, 0)
         num_selected += len(rows)
@@ -225,7 +225,7 @@ def release_steps(
             return current, num_selected
 
 
-def learnt_difficulty(steps: StepTable, input_steps: Int64[np.ndarray, " num_rationales"]) -> float:
+def total_target_difficulty(steps: StepTable, input_steps: Int64[np.ndarray, " num_rationales"]) -> float:
     """Return Σ_i h_i, what is left to learn of all rationales, in nats (equation 9)."""
     return float(target_difficulty(steps.difficulty, steps.offsets, input_steps).sum())
 

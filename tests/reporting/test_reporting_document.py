@@ -61,7 +61,7 @@ def test_the_schedule_tells_the_share_of_steps_that_is_given(whole: dict[str, An
 
 
 def test_a_schedule_that_was_solved_again_is_the_one_shown(tmp_path: Path) -> None:
-    """Distillation wrote it: nothing is given at stage 1, and the measurement's cost is told."""
+    """Distillation wrote it: nothing is given at stage 1, and the cost of measuring is reported."""
     folder = make_run(tmp_path / "run")
     distillation = folder / "distillation" / "a1"
     before = artifacts.load_schedule(folder / "curriculum" / "a1")

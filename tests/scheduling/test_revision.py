@@ -30,7 +30,7 @@ def as_schedule(plan: Plan) -> Schedule:
 
 def test_a_revision_by_hand() -> None:
     # D/B = .3, .5475, 1. Stage 0 leaves one step of each given. Then the first steps turn out to cost 3 (a) and 1 (b).
-    # Stage 1: B = 5, D = 2.7375, learnt .5 + .5, so 1.7375 are left: b's step fits, a's does not. Stage 2: a's step.
+    # Stage 1: B = 5, D = 2.7375, asked for .5 + .5, so 1.7375 are left: b's step fits, a's does not. Stage 2: a's step.
     before = as_schedule(solve_schedule(table([[2.0, 2.0], [5.0, 1.0]]), rule(), Pace(2)))
     assert before.input_steps.tolist() == [[1, 0, 0], [1, 1, 0]]
     after, plan = revise_schedule(before, table([[3.0, 0.5], [1.0, 0.5]]), rule(), Pace(2), stage=1)
@@ -52,9 +52,9 @@ def test_nothing_is_released_while_what_was_asked_for_stays_hard() -> None:
     assert plan.done == pytest.approx([4.0 / 4.2, 1.0])
 
 
-def test_what_was_learnt_makes_room_for_more() -> None:
+def test_what_was_learned_makes_room_for_more() -> None:
     # D/B = .5, .596, …: 3.577 of 6 at stage 1, but 3 are asked for already, so no step of 1 fits. With the released
-    # steps learnt, B = .33 and D = .197, of which .03 is asked for: one step of .1 fits, two do not.
+    # steps learned, B = .33 and D = .197, of which .03 is asked for: one step of .1 fits, two do not.
     pace = Pace(3, initial_fraction=0.5)
     before = as_schedule(solve_schedule(table([[1.0, 1.0]] * 3), rule(), pace))
     assert before.input_steps[:, :2].tolist() == [[1, 1]] * 3
