@@ -1,6 +1,6 @@
 """The selection of one stage as its definition says it, one item at a time: slow, and obviously right.
 
-Tests and the schedule benchmark hold the vectorised selection of `kpodx.curriculum.selection` against it.
+Tests and the schedule benchmark hold the vectorised selection of `kpodx.scheduling.selection` against it.
 """
 
 from __future__ import annotations

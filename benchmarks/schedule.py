@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from naive_greedy import naive_greedy
 
-from kpodx.curriculum.schedule import Plan, SelectionRule, StepTable, solve_schedule
-from kpodx.curriculum.selection import density_order, first_fit, select_greedy_max, selection_value
+from kpodx.scheduling.schedule import Pace, Plan, SelectionRule, StepTable, solve_schedule
+from kpodx.scheduling.selection import density_order, first_fit, select_greedy_max, selection_value
 
 
 def draw_steps(num_rationales: int, num_clusters: int, rng: np.random.Generator) -> StepTable:
@@ -33,7 +33,7 @@ def draw_steps(num_rationales: int, num_clusters: int, rng: np.random.Generator)
 def solve(steps: StepTable, num_stages: int, diversity_coef: float) -> tuple[Plan, float]:
     """The schedule and the seconds it took."""
     started = time.perf_counter()
-    plan = solve_schedule(steps, SelectionRule("kpod", diversity_coef, np.random.default_rng(0)), full_stage=num_stages)
+    plan = solve_schedule(steps, SelectionRule("kpod", diversity_coef, np.random.default_rng(0)), Pace(num_stages))
     return plan, time.perf_counter() - started
 
 

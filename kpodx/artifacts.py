@@ -42,6 +42,7 @@ TOKEN_WEIGHTS = "token_weights.safetensors"
 STEP_DIFFICULTIES = "step_difficulties.safetensors"
 SCHEDULE = "schedule.safetensors"
 STUDENT = "student"
+CLUSTERS = "clusters.safetensors"
 STAGES = "stages.json"
 FINDINGS = "findings.json"
 TRAINING_LOG = "log.jsonl"
@@ -352,6 +353,16 @@ def load_schedule(folder: Path) -> Schedule:
     return Schedule(
         tuple(json.loads(metadata["rationale_ids"])), arrays["input_steps"], arrays["planned"], arrays["done"]
     )
+
+
+def save_clusters(folder: Path, clusters: npt.NDArray[np.int64]) -> None:
+    """Write the cluster of each rationale's question as `clusters.safetensors`, in the order of the schedule."""
+    write_arrays(folder / CLUSTERS, {"clusters": clusters})
+
+
+def load_clusters(folder: Path) -> npt.NDArray[np.int64]:
+    """Read what `save_clusters` wrote, int64 [num_rationales]."""
+    return read_arrays(folder / CLUSTERS)[0]["clusters"]
 
 
 def save_predictions(folder: Path, predictions: Iterable[Prediction], name: str = PREDICTIONS) -> None:

@@ -155,7 +155,11 @@ def reads_of(phase: Phase, recipe: Any) -> tuple[str, ...]:
     """The phases that `phase` reads under this recipe: plain methods need neither token weights nor a schedule."""
     optional = {"weighting", "difficulty", "curriculum"}
     if phase.name == "distillation":
-        return tuple(name for name in phase.reads if name not in optional or name in recipe.distillation.needs)
+        needs = recipe.distillation.needs
+        if "curriculum" in needs and recipe.curriculum.remeasure_every and recipe.difficulty.uses_weights:
+            # Difficulties that are measured again are weighed as they were before.
+            needs |= {"weighting"}
+        return tuple(name for name in phase.reads if name not in optional or name in needs)
     if phase.name == "difficulty" and not recipe.difficulty.uses_weights:
         return tuple(name for name in phase.reads if name != "weighting")
     return phase.reads

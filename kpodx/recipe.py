@@ -106,6 +106,24 @@ class Recipe(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _remeasuring_changes_something(self) -> Recipe:
+        every, epochs = self.curriculum.remeasure_every, self.distillation.epochs
+        if every is None or not self.distillation.uses_schedule:
+            return self
+        if self.difficulty.measure == "length":
+            raise ValueError(
+                "curriculum.remeasure_every measures difficulties again, but difficulty.measure 'length' never "
+                "changes: expected weighted-nll or nll"
+            )
+        if not self.curriculum.remeasured_stages(epochs):
+            last = self.curriculum.resolve_full_stage(epochs)
+            raise ValueError(
+                f"curriculum.remeasure_every is {every}, but the schedule ends at stage {last} and training after "
+                f"{epochs} epochs: expected fewer than both"
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class ResolvedRecipe:

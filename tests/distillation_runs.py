@@ -19,12 +19,13 @@ from tiny_models import make_tiny_llama, make_tiny_t5
 
 from kpodx import artifacts
 from kpodx.curriculum.config import CurriculumConfig
+from kpodx.difficulty.config import DifficultyConfig
 from kpodx.distillation.config import DistillationConfig
 from kpodx.modeling.config import LoraSettings, StudentConfig
 from kpodx.modeling.loading import load_tokenizer
 from kpodx.modeling.tokenization import TokenizedRationale, tokenize_rationales, tokenizer_hash
 from kpodx.runtime import PhaseContext, RuntimeConfig
-from kpodx.schema import Prediction, Question, Rationale, Schedule, Split, TokenWeights
+from kpodx.schema import Prediction, Question, Rationale, Schedule, Split, StepDifficulties, TokenWeights
 
 NUM_STAGES = 2
 
@@ -83,8 +84,36 @@ def make_inputs(
     return folder
 
 
+def solve_curriculum(inputs: Path, **curriculum: Any) -> Path:
+    """Let the curriculum phase solve a schedule from drawn difficulties in place of the one by hand; return `inputs`."""
+    from kpodx.curriculum.phase import run as solve
+
+    items = tokenize_rationales(
+        load_tokenizer(str(inputs / "model")),
+        artifacts.load_rationales(inputs / "rationales"),
+        artifacts.load_questions(inputs / "dataset"),
+    )
+    offsets = np.concatenate([[0], np.cumsum([len(item.step_stops) for item in items])]).astype(np.int64)
+    stops = np.concatenate([np.array(item.step_stops, dtype=np.int64) for item in items])
+    drawn = np.random.default_rng(4).gamma(2.0, 1.0, len(stops))
+    difficulties = StepDifficulties(tuple(item.rationale_id for item in items), offsets, drawn, stops)
+    artifacts.save_step_difficulties(inputs / "difficulty", difficulties)
+
+    context = context_for(inputs, inputs / "curriculum", curriculum=curriculum)
+    context.inputs["difficulty"] = inputs / "difficulty"
+    solve(context)
+    return inputs
+
+
 def context_for(
-    inputs: Path, output: Path, *, lora: dict[str, Any] | None = None, dtype: str = "float32", **settings: Any
+    inputs: Path,
+    output: Path,
+    *,
+    lora: dict[str, Any] | None = None,
+    dtype: str = "float32",
+    curriculum: dict[str, Any] | None = None,
+    difficulty: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> PhaseContext:
     """The context of a short CPU run on `make_inputs`' folder."""
     defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "max_new_tokens": 8}
@@ -92,7 +121,8 @@ def context_for(
         student=StudentConfig(model=str(inputs / "model"), lora=None if lora is None else LoraSettings(**lora)),
         runtime=RuntimeConfig(device="cpu", dtype=dtype),
         distillation=DistillationConfig(**(defaults | settings)),
-        curriculum=CurriculumConfig(),
+        curriculum=CurriculumConfig(**(curriculum or {})),
+        difficulty=DifficultyConfig(**(difficulty or {})),
     )
     names = ("dataset", "rationales", "weighting", "curriculum")
     return PhaseContext(recipe, {name: inputs / name for name in names}, output, seed=3)

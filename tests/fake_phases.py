@@ -47,6 +47,12 @@ class FakeDifficulty(FakeTable):
     uses_weights: bool = True
 
 
+class FakeCurriculum(FakeTable):
+    """The schedule."""
+
+    remeasure_every: int | None = None
+
+
 class FakeDistillation(FakeTable):
     """Training."""
 
@@ -70,7 +76,7 @@ class FakeRecipe(Config):
     rationales: FakeTable = FakeTable()
     weighting: FakeWeighting = FakeWeighting()
     difficulty: FakeDifficulty = FakeDifficulty()
-    curriculum: FakeTable = FakeTable()
+    curriculum: FakeCurriculum = FakeCurriculum()
     distillation: FakeDistillation = FakeDistillation()
     evaluation: FakeTable = FakeTable()
 

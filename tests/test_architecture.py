@@ -28,6 +28,7 @@ FLOORS: dict[str, int] = {
     "runtime": 1,
     "text": 1,
     "modeling": 2,
+    "scheduling": 2,
     **dict.fromkeys(PHASES, 3),
     "export": 3,
     "recipe": 4,
@@ -50,7 +51,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def room(module: str) -> str:
-    """The folder or file right below kpodx that a module is in: "curriculum" for kpodx.curriculum.budget."""
+    """The folder or file right below kpodx that a module is in: "curriculum" for kpodx.curriculum.clusters."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -114,6 +115,12 @@ def loaded_by(code: str, packages: tuple[str, ...] = HEAVY) -> list[str]:
 @pytest.mark.parametrize("name", ["modeling", *PHASES])
 def test_settings_load_nothing_heavy(name: str) -> None:
     assert loaded_by(f"import kpodx.{name}.config") == []
+
+
+def test_the_arithmetic_of_the_schedule_loads_nothing_heavy() -> None:
+    names = [module_name(path) for path in MODULES if room(module_name(path)) == "scheduling"]
+    assert len(names) > 5
+    assert loaded_by(f"import {', '.join(names)}") == []
 
 
 def test_help_loads_not_even_what_is_light() -> None:

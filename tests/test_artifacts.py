@@ -49,6 +49,8 @@ def test_difficulties_schedules_and_predictions_come_back_equal(tmp_path: Path) 
     artifacts.save_schedule(tmp_path, schedule)
     assert artifacts.load_schedule(tmp_path).input_steps.tolist() == [[2, 1, 0]]
     assert artifacts.load_schedule(tmp_path).num_stages == 3
+    artifacts.save_clusters(tmp_path, np.array([4, 0, 4]))
+    assert artifacts.load_clusters(tmp_path).tolist() == [4, 0, 4]
     predictions = [Prediction("a", "so 2", "2", True, 1), Prediction("b", "?", None, False, None)]
     artifacts.save_predictions(tmp_path, predictions)
     assert artifacts.load_predictions(tmp_path) == predictions

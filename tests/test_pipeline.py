@@ -19,7 +19,8 @@ import pytest
 from kpodx.artifacts import read_json, write_json
 from kpodx.errors import ConfigError, KpodxError, ModelError, RunError, UsageError
 from kpodx.fingerprints import Revisions
-from kpodx.pipeline import PHASES, Choice, finished_phases, needed_phases, plan_run, run_pipeline
+from kpodx.pipeline import PHASES, Choice, finished_phases, needed_phases, plan_run, reads_of, run_pipeline
+from kpodx.recipe import load_recipe
 from kpodx.runs import load_run
 from kpodx.runtime import PhaseContext, derive_seed
 
@@ -105,6 +106,20 @@ def test_difficulty_without_token_weights_does_not_depend_on_weighting(bench: Be
     bench.run(difficulty={"uses_weights": False})
     again = bench.run(difficulty={"uses_weights": False}, weighting={"coef": 0.9})
     assert again == ["weighting", "distillation", "evaluation"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reads"),
+    [
+        (["distillation.weights_in_loss=false"], False),
+        (["distillation.weights_in_loss=false", "curriculum.remeasure_every=1"], True),
+        (["distillation.weights_in_loss=false", "curriculum.remeasure_every=1", "difficulty.measure=nll"], False),
+        (["distillation.method=std-cot", "curriculum.remeasure_every=1"], False),
+    ],
+)
+def test_difficulties_measured_again_need_the_weights_that_they_had(overrides: list[str], reads: bool) -> None:
+    distillation = next(phase for phase in PHASES if phase.name == "distillation")
+    assert ("weighting" in reads_of(distillation, load_recipe("quickstart", overrides).recipe)) is reads
 
 
 def test_plain_methods_skip_weights_and_schedule(bench: Bench) -> None:

@@ -238,6 +238,30 @@ def test_what_cannot_work_is_refused_before_anything_runs(override: str, words: 
     assert words in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["curriculum.remeasure_every=3"], "is 3, but the schedule ends at stage 3 and training after 10 epochs"),
+        (["curriculum.remeasure_every=2", "distillation.epochs=2"], "training after 2 epochs"),
+        (["curriculum.remeasure_every=2", "difficulty.measure=length"], "difficulty.measure 'length' never changes"),
+        (["curriculum.remeasure_every=2", "curriculum.strategy=none"], "strategy 'none' gives no steps"),
+        (["curriculum.remeasure_every=0"], "greater than or equal to 1"),
+        (["distillation.bucket_window=0"], "greater than or equal to 1"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(overrides: list[str], words: str) -> None:
+    """The quickstart's schedule ends at stage 3."""
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("quickstart", overrides)
+    assert words in caught.value.message
+
+
+def test_measuring_again_is_for_methods_with_a_schedule() -> None:
+    overrides = ["curriculum.remeasure_every=9", "difficulty.measure=length"]
+    assert load_recipe("quickstart", [*overrides, "distillation.method=std-cot"]).recipe.curriculum.remeasure_every == 9
+    assert load_recipe("quickstart", ["curriculum.remeasure_every=2"]).recipe.curriculum.remeasure_every == 2
+
+
 def test_the_generators_rationales_belong_to_its_questions() -> None:
     with pytest.raises(ConfigError, match=r"belongs to dataset\.format 'embedded', but that is 'gsm8k'"):
         load_recipe("flant5-small-gsm8k", ["rationales.teacher=embedded"])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kpodx.launch import Launch
     from kpodx.pipeline import Choice, PipelineResult, PlannedPhase
     from kpodx.rationales.spending import Estimate
-    from kpodx.recipe import ResolvedRecipe
+    from kpodx.recipe import Recipe, ResolvedRecipe
 
 
 def distill(
@@ -147,6 +147,8 @@ def _show_plan(resolved: ResolvedRecipe, run: Path, choice: Choice, *, as_json: 
         ("phase", "would", "folder"),
         [(str(row["name"]), "be used again" if row["cached"] else "run", str(row["folder"])) for row in rows],
     )
+    if any(planned.name == "distillation" and not done for planned, done in found):
+        _announce_remeasuring(resolved.recipe)
     if cost:
         terminal.print_table(
             "the teacher, if no request fails",
@@ -160,6 +162,17 @@ def _show_plan(resolved: ResolvedRecipe, run: Path, choice: Choice, *, as_json: 
         )
         if not cost.has_prices:
             terminal.say("Without prices in rationales.cost there is no estimate in US dollars.")
+
+
+def _announce_remeasuring(recipe: Recipe) -> None:
+    """Say when step difficulties would be measured again during training, and what each time takes."""
+    stages = recipe.curriculum.remeasured_stages(recipe.distillation.epochs)
+    if stages and recipe.distillation.uses_schedule:
+        shown = ", ".join(map(str, stages))
+        terminal.say(
+            f"Distillation measures the step difficulties again before stage {shown}, while steps are given: "
+            "each time is one forward pass over all rationales."
+        )
 
 
 def _teacher_estimate(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from kpodx.config import Config, FilePath
+from kpodx.scheduling.strategy import Strategy
 
-Strategy = Literal["kpod", "none", "random", "length", "reverse"]
+if TYPE_CHECKING:
+    from kpodx.scheduling.schedule import Pace
+
 QuestionVectors = Literal["student", "glove", "tfidf"]
 
 REFERENCE_NUM_RATIONALES = 7473
@@ -28,6 +31,9 @@ class CurriculumConfig(Config):
     """Share C0/B of the total difficulty that the student learns at stage 0."""
     full_stage: int | None = Field(default=None, ge=1, le=10_000)
     """Stage T, in epochs, whose budget is the total difficulty; None takes half of distillation.epochs."""
+    remeasure_every: int | None = Field(default=None, ge=1)
+    """Epochs between two measurements of the step difficulties with the student in training, each of which solves the
+    rest of the schedule again; None measures them once, before training."""
     given_steps: Literal["decoder", "encoder"] = "decoder"
     """Where an encoder-decoder student reads the steps that are given: forced in the decoder, or behind the question in
     the encoder. A decoder-only student always reads them behind the question."""
@@ -50,9 +56,37 @@ class CurriculumConfig(Config):
             raise ValueError("question_vectors is 'glove', which needs glove_path, the file with the vectors")
         return self
 
+    @model_validator(mode="after")
+    def _something_to_solve_again(self) -> CurriculumConfig:
+        if self.remeasure_every is not None and self.strategy == "none":
+            raise ValueError(
+                f"remeasure_every is {self.remeasure_every}, but strategy 'none' gives no steps at any stage: "
+                "expected another strategy, or no remeasure_every"
+            )
+        return self
+
     def resolve_full_stage(self, num_epochs: int) -> int:
         """Stage T: `full_stage`, or half of the epochs of the distillation, rounded down, at least 1."""
         return self.full_stage if self.full_stage is not None else max(1, num_epochs // 2)
+
+    def remeasured_stages(self, num_epochs: int) -> tuple[int, ...]:
+        """Return the stages before which difficulties are measured again, as long as steps are still given then.
+
+        Stage T is not among them: its budget holds all that is left, however hard it is.
+        """
+        if self.remeasure_every is None:
+            return ()
+        return tuple(
+            range(self.remeasure_every, min(self.resolve_full_stage(num_epochs), num_epochs), self.remeasure_every)
+        )
+
+    def resolve_pace(self, num_epochs: int) -> Pace:
+        """Return how fast the budget grows in a distillation of `num_epochs`."""
+        from kpodx.scheduling.schedule import Pace
+
+        return Pace(
+            self.resolve_full_stage(num_epochs), self.initial_fraction, self.growth_exponent, self.steps_per_increase
+        )
 
     def resolve_diversity_coef(self, num_rationales: int) -> float:
         """The β in use for a set of `num_rationales`, in nats."""

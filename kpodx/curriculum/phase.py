@@ -13,10 +13,17 @@ from jaxtyping import Int64
 from kpodx import artifacts
 from kpodx.curriculum.clusters import cluster_questions
 from kpodx.curriculum.config import CurriculumConfig
-from kpodx.curriculum.schedule import Plan, SelectionRule, StepTable, solve_schedule, step_lengths
 from kpodx.curriculum.vectors import glove_question_vectors, tfidf_question_vectors
 from kpodx.errors import DataError, RunError
 from kpodx.runtime import PhaseContext, derive_seed
+from kpodx.scheduling.schedule import (
+    Plan,
+    SelectionRule,
+    StepTable,
+    describe_stages,
+    solve_schedule,
+    step_lengths,
+)
 from kpodx.schema import Question, Rationale, Schedule, StepDifficulties
 
 logger = logging.getLogger(__name__)
@@ -50,15 +57,13 @@ def run(context: PhaseContext) -> dict[str, object]:
             clusters,
         ),
         SelectionRule(config.strategy, diversity_coef, np.random.default_rng(derive_seed("orders", context.seed))),
-        full_stage=full_stage,
-        initial_fraction=config.initial_fraction,
-        growth_exponent=config.growth_exponent,
-        steps_per_increase=config.steps_per_increase,
+        config.resolve_pace(num_epochs),
     )
     stages = describe_stages(plan)
     for stage in stages:
         logger.info("stage %(stage)d: planned %(planned).3f, done %(done).3f, selected %(selected)d", stage)
     save_plan(context.output, plan, stages, difficulties, question_ids)
+    artifacts.save_clusters(context.output, clusters)
     return {
         "strategy": config.strategy,
         "num_rationales": len(question_ids),
@@ -144,20 +149,6 @@ def question_vectors(context: PhaseContext, config: CurriculumConfig, texts: Seq
             return vectors, "student"
         context.progress.note("The student has no pretrained embeddings: questions are clustered by tf-idf vectors.")
     return tfidf_question_vectors(texts, derive_seed("tfidf", context.seed)), "tfidf"
-
-
-def describe_stages(plan: Plan) -> list[dict[str, int | float]]:
-    """One record a stage: planned D/B, done Σh/B, rationales selected, share released whole, mean given steps."""
-    columns = zip(
-        plan.planned.tolist(),
-        plan.done.tolist(),
-        plan.num_selected.tolist(),
-        plan.share_released().tolist(),
-        plan.input_steps.mean(axis=0).tolist(),
-        strict=True,
-    )
-    names = ("planned", "done", "selected", "share_released", "mean_input_steps")
-    return [{"stage": stage, **dict(zip(names, values, strict=True))} for stage, values in enumerate(columns)]
 
 
 def save_plan(

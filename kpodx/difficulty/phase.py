@@ -9,13 +9,13 @@ import numpy as np
 from kpodx import artifacts
 from kpodx.difficulty.config import DifficultyConfig
 from kpodx.difficulty.scoring import score_in_shards
-from kpodx.difficulty.steps import step_difficulties, step_lengths
 from kpodx.errors import KpodxError
 from kpodx.modeling.config import StudentConfig
 from kpodx.modeling.examples import model_family
 from kpodx.modeling.loading import load_with_tokenizer
 from kpodx.modeling.tokenization import check_lengths, check_token_weights, tokenize_rationales
 from kpodx.runtime import PhaseContext, resolve_device, resolve_dtype
+from kpodx.scheduling.difficulty import step_difficulties, step_lengths
 from kpodx.schema import StepDifficulties
 
 

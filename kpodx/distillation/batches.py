@@ -126,6 +126,7 @@ class StageBatchSampler:
         batch_size: rationales a batch.
         seed: of the run.
         bucketed: whether an update holds rationales of similar length.
+        bucket_window: updates whose rationales are drawn together and then sorted by length; 1 makes random updates.
         gradient_accumulation: batches an update.
         num_processes: processes that train together.
         process_index: which of them this is, from 0.
@@ -139,12 +140,14 @@ class StageBatchSampler:
         batch_size: int,
         seed: int,
         bucketed: bool = True,
+        bucket_window: int = 64,
         gradient_accumulation: int = 1,
         num_processes: int = 1,
         process_index: int = 0,
         max_updates: int | None = None,
     ) -> None:
-        self.data, self.batch_size, self.seed, self.bucketed = data, batch_size, seed, bucketed
+        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.bucketed, self.bucket_window = bucketed, bucket_window
         self.num_processes, self.process_index, self.max_updates = num_processes, process_index, max_updates
         self.update_size = batch_size * gradient_accumulation * num_processes
         self.epoch = 0
@@ -171,7 +174,7 @@ class StageBatchSampler:
         keys = self.data.bucket_keys(self.data.stage_of(epoch))
         if not self.bucketed:
             keys = np.zeros_like(keys)
-        groups = length_buckets(keys, self.update_size, seed=self.seed, epoch=epoch)
+        groups = length_buckets(keys, self.update_size, seed=self.seed, epoch=epoch, window=self.bucket_window)
         return sorted(groups, key=lambda rows: len(rows) < self.update_size)
 
     def __iter__(self) -> Iterator[list[int]]:

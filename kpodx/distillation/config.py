@@ -68,7 +68,10 @@ class DistillationConfig(Config):
     torch_compile: bool = False
     """Compile the student with torch.compile."""
     length_bucketing: bool = True
-    """Put rationales of similar length into a batch, so that little of it is padding."""
+    """Put rationales of similar length into an update, so that little of it is padding."""
+    bucket_window: int = Field(default=64, ge=1)
+    """Updates whose rationales are drawn together and then sorted by length, if length_bucketing is on; 1 draws each update
+    at random and sorts inside it only."""
     num_workers: int = Field(default=0, ge=0)
     """Processes that prepare batches."""
     validate_every_epochs: int = Field(default=1, ge=1)
@@ -81,6 +84,11 @@ class DistillationConfig(Config):
     """Validation questions answered at a time."""
     loggers: tuple[str, ...] = ()
     """Where figures are logged besides `log.jsonl`, by transformers name: tensorboard, wandb, trackio, …"""
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The window counts for nothing without buckets."""
+        return frozenset() if self.length_bucketing else frozenset({"bucket_window"})
 
     @property
     def uses_weights(self) -> bool:

@@ -17,6 +17,7 @@ from kpodx import artifacts
 from kpodx.distillation.batches import StagedRationales
 from kpodx.distillation.checkpoints import resumable_checkpoint
 from kpodx.distillation.config import DistillationConfig
+from kpodx.distillation.remeasuring import REMEASURED, Course, Remeasuring
 from kpodx.distillation.training import DistillationTrainer, build_trainer
 from kpodx.errors import DataError
 from kpodx.modeling.config import StudentConfig
@@ -68,17 +69,28 @@ def run(context: PhaseContext) -> dict[str, object]:
         validate=partial(shared_accuracy, tokenizer=tokenizer, questions=asked, config=config) if asked else None,
         progress=context.progress,
     )
+    remeasuring = _add_remeasuring(context, trainer, tokenizer, dtype)
+
+    seconds, resumed = _train(trainer, checkpoints)
+
+    summary = {
+        **_summary(trainer, config, seconds, resumed=resumed),
+        "num_rationales": len(data),
+        "trainable_parameters": trainable,
+        **({} if remeasuring is None else remeasuring.summary()),
+    }
+    if remeasuring is not None and trainer.is_world_process_zero():
+        remeasuring.save_findings(context.output, context.inputs["curriculum"])
+    _save_student(trainer, tokenizer, context, summary)
+    return summary
+
+
+def _train(trainer: DistillationTrainer, checkpoints: Path) -> tuple[float, bool]:
+    """Train from the last complete checkpoint; return the seconds it took, and whether there was one."""
     begun = time.perf_counter()
     resume_from = resumable_checkpoint(checkpoints, num_processes=trainer.args.world_size)
     trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-    seconds = time.perf_counter() - begun
-    summary = {
-        **_summary(trainer, config, seconds, resumed=resume_from is not None),
-        "num_rationales": len(data),
-        "trainable_parameters": trainable,
-    }
-    _save_student(trainer, tokenizer, context, summary)
-    return summary
+    return time.perf_counter() - begun, resume_from is not None
 
 
 def shared_accuracy(
@@ -135,6 +147,35 @@ def _load_rationales(
     return data, [item.question_id for item in tokenized]
 
 
+def _add_remeasuring(
+    context: PhaseContext, trainer: DistillationTrainer, tokenizer: Tokenizer, dtype: torch.dtype
+) -> Remeasuring | None:
+    """Let the steps be measured again during training; None if the schedule stays as it was solved."""
+    data, curriculum = trainer.batch_sampler.data, context.recipe.curriculum
+    every = curriculum.remeasure_every
+    if every is None or data.schedule is None:
+        return None
+
+    difficulty = context.recipe.difficulty
+    weights = artifacts.load_token_weights(context.inputs["weighting"]) if difficulty.uses_weights else None
+    if weights is not None:
+        check_token_weights(weights, list(data.items), tokenizer)
+    course = Course(
+        every=every,
+        weights=weights,
+        clusters=artifacts.load_clusters(context.inputs["curriculum"]),
+        strategy=curriculum.strategy,
+        diversity_coef=curriculum.resolve_diversity_coef(len(data)),
+        pace=curriculum.resolve_pace(context.recipe.distillation.epochs),
+        seed=context.seed,
+        batch_size=difficulty.batch_size,
+        dtype=dtype,
+    )
+    remeasuring = Remeasuring(trainer, course, context.output / REMEASURED)
+    trainer.add_callback(remeasuring)
+    return remeasuring
+
+
 def answer_only(item: TokenizedRationale) -> TokenizedRationale:
     """The same question without its rationale: what a student learns that is never shown any reasoning."""
     return dataclasses.replace(item, rationale_ids=(), step_stops=())
@@ -172,8 +213,9 @@ def _save_student(
 
 
 def _finish(context: PhaseContext) -> dict[str, object]:
-    """Drop the checkpoints of a phase whose student and summary are written, and return the summary."""
-    shutil.rmtree(context.output / CHECKPOINTS, ignore_errors=True)
+    """Drop what a phase resumes from, now that its student and summary are written, and return the summary."""
+    for name in (CHECKPOINTS, REMEASURED):
+        shutil.rmtree(context.output / name, ignore_errors=True)
     return dict(artifacts.read_json(context.output / SUMMARY))
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from kpodx.modeling.examples import ModelFamily, collate
 from kpodx.modeling.likelihood import token_nll
 from kpodx.modeling.loading import Model, Tokenizer
 from kpodx.runtime import Progress
+
+T = TypeVar("T")
 
 
 class DistillationTrainer(Trainer):  # type: ignore[misc]
@@ -101,14 +103,18 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         Of equal accuracies the later counts as better: early on all are 0, and the earliest student has learnt least.
         """
         assert self.validate is not None
-        with self._whole_parameters():
-            accuracy = self.validate(self.accelerator.unwrap_model(self.model))
+        accuracy = self.with_student(self.validate)
         metrics = {"eval_accuracy": accuracy}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if accuracy == self.state.best_metric:
             self.state.best_metric = None
         return metrics
+
+    def with_student(self, look: Callable[[Model], T]) -> T:
+        """Return what `look` finds in the whole, unwrapped student; every process calls this at the same time."""
+        with self._whole_parameters():
+            return look(self.accelerator.unwrap_model(self.model))
 
     def _whole_parameters(self) -> contextlib.AbstractContextManager[None]:
         """Every process holds all parameters for a while, so that each can generate at its own pace."""
@@ -195,6 +201,7 @@ def build_trainer(
         batch_size=config.batch_size,
         seed=seed,
         bucketed=config.length_bucketing,
+        bucket_window=config.bucket_window,
         gradient_accumulation=config.gradient_accumulation,
         num_processes=arguments.world_size,
         process_index=arguments.process_index,

@@ -12,6 +12,7 @@ from kpodx.artifacts import (
     load_step_difficulties,
 )
 from kpodx.reporting.keypoints import Keypoints, read_keypoints
+from kpodx.reporting.learning import schedule_phase
 from kpodx.runs import Run
 from kpodx.schema import Rationale, Schedule, StepDifficulties
 from kpodx.text.steps import step_bounds
@@ -27,7 +28,7 @@ def describe_examples(run: Run) -> dict[str, Any]:
     rationales = load_rationales(run.folder("rationales"))
     keypoints = read_keypoints(run) if "weighting" in phases else None
     difficulties = load_step_difficulties(run.folder("difficulty")) if "difficulty" in phases else None
-    schedule = load_schedule(run.folder("curriculum")) if "curriculum" in phases else None
+    schedule = load_schedule(run.folder(schedule_phase(run))) if "curriculum" in phases else None
     sizes = total_difficulties(difficulties) if difficulties else {r.id: float(len(r.text)) for r in rationales}
     shown = []
     for place, rationale in choose(rationales, sizes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kpodx.text.figures import percent
@@ -90,7 +90,13 @@ def _distillation(summary: Mapping[str, Any]) -> list[str]:
     return [
         *_figures(summary, ("method", "{}"), ("updates", "{} updates"), ("target_tokens", "{} target tokens")),
         *validation,
+        *_remeasured(summary.get("remeasured_stages") or []),
     ]
+
+
+def _remeasured(stages: Sequence[int]) -> list[str]:
+    shown = ", ".join(map(str, stages))
+    return [f"difficulties measured again before stage {shown}"] if stages else []
 
 
 def _evaluation(summary: Mapping[str, Any]) -> list[str]:

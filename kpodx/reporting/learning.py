@@ -9,6 +9,7 @@ import numpy as np
 
 from kpodx.artifacts import (
     FINDINGS,
+    SCHEDULE,
     STAGES,
     TRAINING_LOG,
     load_schedule,
@@ -50,10 +51,12 @@ def describe_token_weights(run: Run) -> dict[str, Any]:
 
 def describe_schedule(run: Run) -> dict[str, Any]:
     """Each stage of the schedule: what was planned, what was reached, and the share of all steps that is given as input."""
-    schedule = load_schedule(run.folder("curriculum"))
+    phase = schedule_phase(run)
+    schedule = load_schedule(run.folder(phase))
     num_steps = np.diff(load_step_difficulties(run.folder("difficulty")).offsets)
     summary = run.summary("curriculum")
-    stages = read_json(run.folder("curriculum") / STAGES)
+    stages = read_json(run.folder(phase) / STAGES)
+    revised = phase == "distillation"
     given = given_shares(schedule, int(num_steps.sum()))
     return {
         **{
@@ -61,7 +64,16 @@ def describe_schedule(run: Run) -> dict[str, Any]:
             for key in ("strategy", "num_rationales", "num_steps", "total_difficulty", "full_stage")
         },
         "stages": [{**stage, "given_share": share} for stage, share in zip(stages, given, strict=True)],
+        "written_by": phase,
+        "remeasured": read_json(run.folder(phase) / FINDINGS)["remeasured"] if revised else [],
     }
+
+
+def schedule_phase(run: Run) -> str:
+    """Return the phase that wrote the schedule the student was trained on: distillation if it solved it again."""
+    if "distillation" in run.manifest["phases"] and (run.folder("distillation") / SCHEDULE).is_file():
+        return "distillation"
+    return "curriculum"
 
 
 def given_shares(schedule: Schedule, num_steps: int) -> list[float]:
@@ -145,7 +157,7 @@ def _stages(run: Run) -> list[tuple[float, float]] | None:
     """Of each stage the share of steps given and of difficulty written; None where the student was not trained on a schedule."""
     if not {"curriculum", "difficulty"} <= run.manifest["phases"].keys():
         return None
-    schedule = load_schedule(run.folder("curriculum"))
+    schedule = load_schedule(run.folder(schedule_phase(run)))
     num_steps = int(load_step_difficulties(run.folder("difficulty")).offsets[-1])
     return list(zip(given_shares(schedule, num_steps), schedule.done.tolist(), strict=True))
 

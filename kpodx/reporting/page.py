@@ -116,7 +116,7 @@ def _part(part: str, document: Mapping[str, Any]) -> Markup:
     if part == "difficulty":
         return difficulty_section(found, files["difficulty"])
     if part == "schedule":
-        return schedule_section(found, files["curriculum"])
+        return schedule_section(found, files[found["written_by"]])
     if part == "training":
         full = (document.get("schedule") or {}).get("full_stage")
         return training_section(found, full, files["distillation"])

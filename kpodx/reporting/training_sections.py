@@ -23,11 +23,25 @@ def schedule_section(part: Mapping[str, Any], folder: str) -> Markup:
         f"The stages' budgets are shares of the whole difficulty, {figure_of(part['total_difficulty'], 4)} nats over "
         f"{count(part['num_steps'])} steps. Stage 0 is the first epoch; after the last stage nothing is given."
     )
+    words += _remeasured(part["remeasured"])
     return section(
         "schedule",
         "What came when: planned and done",
         tag("p", words),
         tag("div", _stages(stages, folder), class_="figures"),
+    )
+
+
+def _remeasured(measurements: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence about the measurements during training; nothing if there were none."""
+    if not measurements:
+        return ""
+    stages = ", ".join(str(row["stage"]) for row in measurements)
+    tokens = count(sum(row["target_tokens"] for row in measurements))
+    seconds = show_seconds(sum(row["seconds"] for row in measurements))
+    return (
+        f" The difficulties were measured again with the student in training, and the rest of the schedule solved with them, "
+        f"before stage {stages}: {tokens} target tokens scored in {seconds}. What is shown of a stage is the schedule it ran on."
     )
 
 

@@ -125,6 +125,8 @@ def test_each_phase_says_what_it_found() -> None:
     trained = {"method": "kpod", "updates": 1200, "target_tokens": 12345, "best_validation_accuracy": 0.5}
     assert headline("distillation", trained) == "kpod · 1,200 updates · 12,345 target tokens · best validation 50.0 %"
     assert headline("distillation", {"method": "kpod", "best_validation_accuracy": None}) == "kpod"
+    adaptive = {"method": "kpod", "remeasured_stages": [2, 4]}
+    assert headline("distillation", adaptive) == "kpod · difficulties measured again before stage 2, 4"
     assert headline("curriculum", {"strategy": "kpod", "full_stage": 3}) == "kpod · the whole budget from stage 3"
     assert headline("evaluation", {"validation": None, "test": {"n": 3}}) == "test: 3 answered"
     found = {"kept": 1234, "completions": 1300, "rejected": {"wrong_answer": 66, "empty": 0}}
@@ -166,6 +168,15 @@ def test_a_dry_run_runs_nothing(kpodx: Terminal) -> None:
     document = kpodx.json("distill", "tiny.toml", "curriculum.num_clusters=2", "--dry-run")
     assert [phase["name"] for phase in document["phases"] if not phase["cached"]] == ALL[4:]
     assert kpodx.calls == []
+
+
+def test_a_dry_run_says_when_difficulties_are_measured_again(kpodx: Terminal) -> None:
+    settings = ["distillation.epochs=12", "curriculum.full_stage=6", "curriculum.remeasure_every=2"]
+    assert kpodx("distill", "tiny.toml", *settings, "--dry-run") == 0
+    assert "again before stage 2, 4, while steps are given" in kpodx.err
+    for other in ([], [*settings, "distillation.method=std-cot"]):
+        assert kpodx("distill", "tiny.toml", *other, "--dry-run") == 0
+        assert "measures the step difficulties" not in kpodx.err
 
 
 def test_options_reach_the_pipeline(kpodx: Terminal) -> None:

@@ -24,6 +24,25 @@ def test_full_stage_is_half_of_the_epochs(epochs: int, stage: int) -> None:
     assert CurriculumConfig(full_stage=7).resolve_full_stage(epochs) == 7
 
 
+@pytest.mark.parametrize(
+    ("every", "full_stage", "epochs", "stages"),
+    [
+        (None, 4, 20, ()),
+        (1, 4, 20, (1, 2, 3)),
+        (2, 7, 20, (2, 4, 6)),
+        (2, None, 12, (2, 4)),
+        (4, 4, 20, ()),
+        (1, 9, 3, (1, 2)),
+    ],
+)
+def test_when_difficulties_are_measured_again(
+    every: int | None, full_stage: int | None, epochs: int, stages: tuple[int, ...]
+) -> None:
+    """Not before stage 0 nor stage T, and not after the last epoch."""
+    config = CurriculumConfig(remeasure_every=every, full_stage=full_stage)
+    assert config.remeasured_stages(epochs) == stages
+
+
 def test_diversity_is_scaled_to_the_size_of_the_set() -> None:
     assert CurriculumConfig().resolve_diversity_coef(7473) == 12.0
     assert CurriculumConfig().resolve_diversity_coef(4 * 7473) == 24.0

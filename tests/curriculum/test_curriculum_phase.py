@@ -75,6 +75,9 @@ def test_the_schedule_and_its_tables_agree(tmp_path: Path) -> None:
     assert [stage["done"] for stage in stages] == schedule.done.tolist()
     assert stages[-1]["share_released"] == np.mean(schedule.input_steps[:, -1] == 0)
     assert summary["cluster_sizes"] == [20, 20, 20]
+    clusters = artifacts.load_clusters(tmp_path / "out")
+    topics = [int(name[1:].split("/")[0]) % 3 for name in schedule.rationale_ids]
+    assert len(set(zip(topics, clusters.tolist(), strict=True))) == 3
     assert summary["full_stage"] == 6
     assert summary["question_vectors"] == "tfidf"
     assert json.loads(json.dumps(summary)) == summary

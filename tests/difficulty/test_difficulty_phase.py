@@ -16,13 +16,13 @@ from kpodx import artifacts
 from kpodx.difficulty.config import DifficultyConfig
 from kpodx.difficulty.phase import run
 from kpodx.difficulty.scoring import score_in_shards
-from kpodx.difficulty.steps import step_difficulties
 from kpodx.errors import KpodxError, ModelError
 from kpodx.modeling.examples import ModelFamily, model_family
 from kpodx.modeling.loading import load_model, load_tokenizer
 from kpodx.modeling.rationale_likelihood import rationale_nll
 from kpodx.modeling.tokenization import TokenizedRationale, tokenize_rationales, tokenizer_hash
 from kpodx.runtime import SilentProgress
+from kpodx.scheduling.difficulty import step_difficulties
 from kpodx.schema import TokenWeights
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tiny_models import llama_tokenizer, t5_tokenizer
 
 from kpodx.distillation.batches import StageBatchSampler, StagedRationales, StageLoader
+from kpodx.distillation.config import DistillationConfig
 from kpodx.distillation.phase import answer_only
 from kpodx.modeling.examples import IGNORED, ModelFamily, collate
 from kpodx.modeling.tokenization import tokenize_rationales
@@ -268,6 +270,45 @@ def test_buckets_waste_less_than_random_batches() -> None:
         return sum(int((labels == IGNORED).sum()) for labels in shapes) / sum(labels.numel() for labels in shapes)
 
     assert padding(True) < 0.1 < 0.2 < padding(False)
+
+
+def test_a_wider_window_makes_updates_more_alike() -> None:
+    """The spread of target lengths inside an update of 4, over windows of 1, 4 and all 30 updates; 64 is the default."""
+    data = staged(120, plain=True)
+    lengths = data.target_lengths(0)
+
+    def spread(window: int) -> float:
+        sampler = StageBatchSampler(data, batch_size=4, seed=0, bucket_window=window)
+        assert sorted(row for rows in sampler.updates(0) for row in rows) == list(range(120))
+        return float(np.mean([np.ptp(lengths[rows]) for rows in sampler.updates(0)]))
+
+    assert spread(30) < 0.5 * spread(4) < 0.5 * spread(1)
+    default = StageBatchSampler(data, batch_size=4, seed=0)
+    assert default.updates(3) == StageBatchSampler(data, batch_size=4, seed=0, bucket_window=64).updates(3)
+    assert DistillationConfig().bucket_window == default.bucket_window
+
+
+def test_a_window_of_one_draws_updates_at_random() -> None:
+    """As often as without buckets, two given rationales of like length fall into one update; inside it they are sorted."""
+    data = staged(40, plain=True)
+    keys = data.bucket_keys(0)
+
+    def together(**settings: Any) -> float:
+        sampler = StageBatchSampler(data, batch_size=4, seed=0, **settings)
+        pairs = [{0, 3} <= set(rows) for epoch in range(600) for rows in sampler.updates(epoch)]
+        return sum(pairs) / 600
+
+    assert together(bucket_window=1) == pytest.approx(3 / 39, abs=0.04)
+    assert together(bucketed=False) == pytest.approx(3 / 39, abs=0.04)
+    for rows in StageBatchSampler(data, batch_size=4, seed=0, bucket_window=1).updates(0):
+        assert keys[rows].tolist() == sorted(keys[rows].tolist())
+
+
+def test_the_window_counts_for_nothing_without_buckets() -> None:
+    """So that the same training has the same fingerprint."""
+    plain, other = (DistillationConfig(length_bucketing=False, bucket_window=window) for window in (1, 64))
+    assert plain.deciding_settings() == other.deciding_settings()
+    assert "bucket_window" in DistillationConfig().deciding_settings()
 
 
 def test_the_smaller_update_is_not_always_of_the_longest() -> None:

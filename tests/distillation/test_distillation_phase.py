@@ -96,6 +96,24 @@ def test_methods_need_only_their_inputs(t5: Path, tmp_path: Path, settings: dict
     assert (tmp_path / "student" / "model.safetensors").is_file()
 
 
+def test_the_window_of_the_recipe_is_the_trainings(t5: Path, tmp_path: Path) -> None:
+    """Other updates, another student; with one update per epoch there is nothing to draw."""
+    for window in (1, 64):
+        run(context_for(t5, tmp_path / f"{window}", method="std-cot", bucket_window=window))
+    assert not equal(student_of(tmp_path / "1"), student_of(tmp_path / "64"))
+
+
+def test_a_schedule_that_gives_nothing_is_no_schedule(t5: Path, tmp_path: Path) -> None:
+    """Strategy none trains the student of progressive = false, bit for bit."""
+    schedule = artifacts.load_schedule(t5 / "curriculum")
+    artifacts.save_schedule(tmp_path / "none", type(schedule)(schedule.rationale_ids, 0 * schedule.input_steps))
+    context = context_for(t5, tmp_path / "given")
+    context.inputs["curriculum"] = tmp_path / "none"
+    run(context)
+    run(context_for(t5, tmp_path / "plain", progressive=False))
+    assert equal(student_of(tmp_path / "given"), student_of(tmp_path / "plain"))
+
+
 def test_another_schedule_is_refused(t5: Path, tmp_path: Path) -> None:
     """One that gives more steps than a rationale has belongs to other rationales."""
     context = context_for(t5, tmp_path)

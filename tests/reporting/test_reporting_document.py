@@ -6,17 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from reported_runs import DIFFICULTIES, TEXTS, add_package, make_run, model, over_memory
 
+from kpodx import artifacts
 from kpodx.artifacts import read_json, write_json
 from kpodx.errors import DataError, RunError
 from kpodx.reporting.document import PARTS, build_document
 from kpodx.reporting.examples import choose, split_pieces
 from kpodx.reporting.learning import MOST_POINTS, thin, updates_per_epoch
 from kpodx.reporting.packages import NOT_EVALUATED
+from kpodx.reporting.page import render_page
 from kpodx.runs import load_run
-from kpodx.schema import Rationale
+from kpodx.schema import Rationale, Schedule
 from kpodx.statistics import wilson_interval
 
 
@@ -55,6 +58,34 @@ def test_the_schedule_tells_the_share_of_steps_that_is_given(whole: dict[str, An
     stages = whole["schedule"]["stages"]
     assert [stage["given_share"] for stage in stages] == [4 / 5, 1 / 5]
     assert [(stage["planned"], stage["done"]) for stage in stages] == [(0.5, 0.4), (1.0, 0.9)]
+
+
+def test_a_schedule_that_was_solved_again_is_the_one_shown(tmp_path: Path) -> None:
+    """Distillation wrote it: nothing is given at stage 1, and the cost of measuring is reported."""
+    folder = make_run(tmp_path / "run")
+    distillation = folder / "distillation" / "a1"
+    before = artifacts.load_schedule(folder / "curriculum" / "a1")
+    given = before.input_steps.copy()
+    given[:, 1] = 0
+    artifacts.save_schedule(distillation, Schedule(before.rationale_ids, given, before.planned, np.array([0.4, 1.0])))
+    stages = artifacts.read_json(folder / "curriculum" / "a1" / artifacts.STAGES)
+    stages[1] |= {"done": 1.0, "selected": 3, "share_released": 1.0, "mean_input_steps": 0.0}
+    artifacts.write_json(distillation / artifacts.STAGES, stages)
+    measured = {"stage": 1, "target_tokens": 1234, "seconds": 2.0, "total_difficulty": 3.0, "stages": stages[1:]}
+    artifacts.write_json(distillation / artifacts.FINDINGS, {"remeasured": [measured]})
+
+    document = document_of(folder)
+    assert [row["given_share"] for row in document["schedule"]["stages"]] == [4 / 5, 0.0]
+    assert [(row["given_share"], row["written_share"]) for row in document["training"]["epochs"]][:2] == [
+        (0.8, 0.4),
+        (0.0, 1.0),
+    ]
+    assert document["schedule"]["remeasured"] == [measured]
+    steps = [step["written_from_stage"] for shown in document["examples"]["examples"] for step in shown["steps"]]
+    assert max(steps) == 1
+    page = render_page(document, "figures.json")
+    assert "before stage 1: 1,234 target tokens scored in 2.0 s" in page
+    assert "distillation/a1/stages.json" in page
 
 
 def test_training_by_epoch(whole: dict[str, Any]) -> None:

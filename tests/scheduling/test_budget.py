@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpodx.curriculum.budget import difficulty_budget, growth_rate, target_difficulty
+from kpodx.scheduling.budget import difficulty_budget, growth_rate, target_difficulty
 
 
 def test_the_ladder_of_the_default_settings() -> None:

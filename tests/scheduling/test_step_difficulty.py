@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpodx.difficulty.steps import normalised_weights, step_difficulties
+from kpodx.scheduling.difficulty import normalised_weights, step_difficulties
 
 NLL = np.array([1.0, 3.0, 2.0, 0.5], dtype=np.float32)
 WEIGHT = np.array([0.9, 0.1, 0.5, 0.5], dtype=np.float32)

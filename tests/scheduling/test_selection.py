@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpodx.curriculum.selection import (
+from kpodx.scheduling.selection import (
     density_order,
     diversity_gain,
     first_fit,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpodx.curriculum.budget import target_difficulty
-from kpodx.curriculum.config import Strategy
-from kpodx.curriculum.schedule import (
+from kpodx.scheduling.budget import target_difficulty
+from kpodx.scheduling.schedule import (
+    Pace,
     Plan,
     SelectionRule,
     StepTable,
@@ -19,6 +19,7 @@ from kpodx.curriculum.schedule import (
     solve_schedule,
     step_lengths,
 )
+from kpodx.scheduling.strategy import Strategy
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
@@ -37,7 +38,7 @@ def table(
 
 def solve(steps: StepTable, strategy: Strategy = "kpod", beta: float = 12.0, seed: int = 0, **options: float) -> Plan:
     rule = SelectionRule(strategy, beta, np.random.default_rng(seed))
-    return solve_schedule(steps, rule, **{"full_stage": 4, **options})  # type: ignore[arg-type]
+    return solve_schedule(steps, rule, Pace(**{"full_stage": 4, **options}))  # type: ignore[arg-type]
 
 
 def test_a_schedule_by_hand() -> None:
