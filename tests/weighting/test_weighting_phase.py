@@ -52,7 +52,7 @@ def context(inputs: Path, student: Path, out: str, **changes: Any) -> PhaseConte
     return context_for(inputs, student, out, weighting=WeightingConfig(**(SHORT | changes)))
 
 
-@pytest.mark.parametrize("features", ["embeddings", "layer"])
+@pytest.mark.parametrize("features", get_args(FeatureSource))
 @pytest.mark.parametrize("family", ["t5", "llama"])
 def test_every_token_gets_a_weight(
     inputs: Path, tiny_t5: Path, tiny_llama: Path, family: str, features: FeatureSource
@@ -73,8 +73,11 @@ def test_every_token_gets_a_weight(
     assert "off the held-out target loss" in ctx.progress.lines[0]
 
 
-def test_a_predictor_of_another_vocabulary(inputs: Path, tiny_t5: Path, tiny_llama: Path) -> None:
-    ctx = context(inputs, tiny_llama, "out-mixed", predictor=str(tiny_t5))
+@pytest.mark.parametrize("features", get_args(FeatureSource))
+def test_a_predictor_of_another_vocabulary(
+    inputs: Path, tiny_t5: Path, tiny_llama: Path, features: FeatureSource
+) -> None:
+    ctx = context(inputs, tiny_llama, f"out-mixed-{features}", predictor=str(tiny_t5), features=features)
     phase.run(ctx)
     weights = artifacts.load_token_weights(ctx.output)
     assert weights.tokenizer_hash == tokenizer_hash(load_tokenizer(str(tiny_llama)))
