@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset
 
+from kpodx.distillation.weight_use import RAW, LossWeights
 from kpodx.modeling.examples import IGNORED, Example, ModelFamily, Placement, build_example, length_buckets
 from kpodx.modeling.tokenization import TokenizedRationale
 from kpodx.schema import Schedule, TokenWeights
@@ -19,7 +20,7 @@ TARGET_BANDS = 16
 class StagedRationales(Dataset[Example]):
     """Rationales whose leading steps are given by stage.
 
-    The index of an example is `stage · N + row`: the stage travels with the index, so that no worker process can lag behind it, and the
+    The index of an example is `epoch · N + row`: the epoch travels with the index, so that no worker process can lag behind it, and the
     weights of a rationale are looked up by its row and never by its place in a batch. The index `-1 - row` is that row without any
     target: what a process computes on when there is nothing left for it.
 
@@ -29,6 +30,7 @@ class StagedRationales(Dataset[Example]):
         weights: their token weights, in the same order; None counts each token once.
         schedule: their schedule, in the same order; None gives no steps.
         placement: where an encoder-decoder reads given steps.
+        loss_weights: what the loss makes of the token weights.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class StagedRationales(Dataset[Example]):
         weights: TokenWeights | None = None,
         schedule: Schedule | None = None,
         placement: Placement = "decoder",
+        loss_weights: LossWeights = RAW,
     ) -> None:
         ids = tuple(item.rationale_id for item in items)
         assert weights is None or weights.rationale_ids == ids, "token weights of other rationales"
@@ -48,6 +51,7 @@ class StagedRationales(Dataset[Example]):
         self.weights = weights
         self.schedule = schedule
         self.placement: Placement = placement
+        self.loss_weights = loss_weights
 
     def __len__(self) -> int:
         """Rationales in one epoch."""
@@ -64,14 +68,22 @@ class StagedRationales(Dataset[Example]):
         return int(self.schedule.input_steps[row, stage])
 
     def __getitem__(self, index: int) -> Example:
-        """The example of row `index % N` at stage `index // N`; of row `-1 - index` without targets where the index is negative."""
+        """The example of row `index % N` in epoch `index // N`; of row `-1 - index` without targets where the index is negative."""
         if index < 0:
             return _without_targets(self[-1 - index])
-        stage, row = divmod(index, len(self.items))
+        epoch, row = divmod(index, len(self.items))
         item = self.items[row]
-        weight = None if self.weights is None else self.weights.of(row)
-        given = item.input_tokens(self.input_steps(row, stage))
+        given = item.input_tokens(self.input_steps(row, self.stage_of(epoch)))
+        weight = self._weights_in(epoch, row, given)
         return build_example(item, weight, given, self.family, row=row, placement=self.placement)
+
+    def _weights_in(self, epoch: int, row: int, given: int) -> npt.NDArray[np.float32] | None:
+        """Return the loss's weight of each token of a rationale, whose first `given` tokens have no loss."""
+        if self.weights is None:
+            return None
+        weight = self.weights.of(row).copy()
+        weight[given:] = self.loss_weights.at(epoch, weight[given:])
+        return weight
 
     def target_lengths(self, stage: int) -> npt.NDArray[np.int64]:
         """Target tokens of each example at a stage, end mark included, int64 [N]."""
@@ -179,7 +191,7 @@ class StageBatchSampler:
 
     def __iter__(self) -> Iterator[list[int]]:
         """This process's batches of the epoch."""
-        offset = self.data.stage_of(self.epoch) * len(self.data)
+        offset = self.epoch * len(self.data)
         left = None if self.max_updates is None else max(0, self.max_updates - self.epoch * self.updates_per_epoch)
         for rows in self.updates(self.epoch)[:left]:
             for batch in np.array_split(np.array(rows), self._num_batches(len(rows))):

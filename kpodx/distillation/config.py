@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kpodx.config import Config, Seed
+
+WeightUse = Literal["raw", "floor", "mean-one", "annealed"]
+"""What the loss makes of token weights."""
 
 
 class DistillationConfig(Config):
@@ -18,6 +21,10 @@ class DistillationConfig(Config):
     """kpod weighs tokens and gives steps by schedule; std-cot learns whole rationales, every token alike; answer-only learns answers."""
     weights_in_loss: bool = True
     """Weigh the loss by token weights (equation 15); false is equation 14 (the paper's ablation). kpod only."""
+    weight_use: WeightUse = "raw"
+    """What the loss takes: raw weights (equation 15), at least weight_floor, divided by their mean, or annealed to 1 by the last epoch."""
+    weight_floor: float = Field(default=0.25, gt=0, le=1)
+    """Least weight of a rationale's token in the loss; only with weight_use=floor."""
     progressive: bool = True
     """Give leading steps by the schedule; false gives none from the first epoch (the paper's ablation). kpod only."""
     epochs: int = Field(default=20, ge=1)
@@ -87,8 +94,17 @@ class DistillationConfig(Config):
 
     @property
     def unread(self) -> frozenset[str]:
-        """The window counts for nothing without buckets."""
-        return frozenset() if self.length_bucketing else frozenset({"bucket_window"})
+        """Settings of other choices: they may stay in a recipe and count for nothing."""
+        buckets: frozenset[str] = frozenset() if self.length_bucketing else frozenset({"bucket_window"})
+        if not self.uses_weights:
+            return buckets | {"weight_use", "weight_floor"}
+        return buckets if self.weight_use == "floor" else buckets | {"weight_floor"}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DistillationConfig:
+        if self.uses_weights and self.weight_use == "annealed" and self.epochs < 2:
+            raise ValueError("weight_use 'annealed' needs epochs of 2 or more, to come from the weights to 1")
+        return self
 
     @property
     def uses_weights(self) -> bool:

@@ -13,8 +13,9 @@ def distillation_loss(
 ) -> Float[Tensor, ""]:
     """L_o(t) = - Σ_i Σ_{j from the first target step} w_j log P(r_j | r_<j, x; θs), plus the unweighted answer term (equation 15).
 
-    `target_weight` holds the raw sigmoid w_j on rationale targets, 1 on answer targets and 0 elsewhere. The sum is divided by the number of
-    target tokens of the whole accumulation window (reading 10) and never by Σw, which would undo what the weights say.
+    `target_weight` holds w_j on rationale targets (the raw sigmoid, or what `distillation.weight_use` makes of it), 1 on answer
+    targets and 0 elsewhere. The sum is divided by the number of target tokens of the whole accumulation window (reading 10) and
+    never by Σw, which would undo what the weights say.
 
     Args:
         token_nll: -log P of each label, 0 where there is none.

@@ -19,6 +19,7 @@ from kpodx.distillation.checkpoints import resumable_checkpoint
 from kpodx.distillation.config import DistillationConfig
 from kpodx.distillation.remeasuring import REMEASURED, Course, Remeasuring
 from kpodx.distillation.training import DistillationTrainer, build_trainer
+from kpodx.distillation.weight_use import LossWeights
 from kpodx.errors import DataError
 from kpodx.modeling.config import StudentConfig
 from kpodx.modeling.examples import model_family
@@ -142,7 +143,12 @@ def _load_rationales(
     if schedule is not None:
         _check_schedule(schedule, tokenized)
     data = StagedRationales(
-        tokenized, family, weights=weights, schedule=schedule, placement=context.recipe.curriculum.given_steps
+        tokenized,
+        family,
+        weights=weights,
+        schedule=schedule,
+        placement=context.recipe.curriculum.given_steps,
+        loss_weights=LossWeights.of(config),
     )
     return data, [item.question_id for item in tokenized]
 

@@ -54,7 +54,7 @@ class Example:
     """One example in ids.
 
     `labels` and `target_weight` run beside `input_ids` (decoder-only) or beside `decoder_ids` (encoder-decoder).
-    `target_weight` is 0 exactly if `labels` is -100, and in (0, 1] on targets.
+    `target_weight` is 0 exactly if `labels` is -100, and above 0 on targets.
     `rationale_labels` counts the leading targets that belong to the rationale; the rest is answer and end mark.
     `decoder_ids` is what an encoder-decoder's decoder says, forced steps included; the decoder reads it one place
     later. It is empty for a decoder-only student.

@@ -20,6 +20,9 @@ Target = Literal["next-step", "next-result", "answer"]
 Gradient = Literal["straight-through", "reinforce"]
 """How the loss reaches the probabilities that a mask was drawn from."""
 
+FeatureSource = Literal["embeddings", "layer"]
+"""What the mask module reads of a rationale."""
+
 Unit = Literal["token", "word"]
 """What has a weight of its own."""
 
@@ -75,6 +78,10 @@ class WeightingConfig(Config):
     """How the loss reaches the mask: straight-through as in the paper, or reinforce with two masks of each rationale."""
     unit: Unit = "word"
     """What has one weight: each token as in the paper, or each word or number with all of its tokens."""
+    features: FeatureSource = "embeddings"
+    """What the mask module reads: the student's input embeddings as in the paper, or its states after feature_layer, which know context."""
+    feature_layer: int = Field(default=1, ge=1)
+    """Layers of the student, an encoder-decoder's encoder, that these states have passed; only with features=layer."""
     predictor: str = Field(default="student", min_length=1)
     """Model that predicts the answer from the masked rationale: a hub id, a local folder, or student for the student's own weights."""
     predictor_revision: str | None = None
@@ -83,10 +90,14 @@ class WeightingConfig(Config):
     """α of equation 7; both of its terms are divided by the rationale's length here, which leaves the paper's 0.5 what it is."""
     target_keep_share: Annotated[float, Field(gt=0, lt=1)] | None = 0.4
     """Mean keep probability that the mask is pulled to, so that it cannot collapse; None leaves it to α alone (the paper)."""
+    final_keep_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Mean keep probability that it is pulled to in the last mask update, from target_keep_share in a straight line; None keeps that."""
     keep_share_coef: float = Field(default=50.0, ge=0)
     """Strength of that pull, in nats for each squared unit that the share is off."""
     temperature: float = Field(default=1.0, gt=0)
     """Temperature τ of the binary concrete distribution."""
+    final_temperature: Annotated[float, Field(gt=0)] | None = None
+    """Temperature in the last mask update, from temperature in a straight line; None keeps that."""
     logit_bound: float = Field(default=3.0, gt=0)
     """Largest absolute keep logit, so that no weight saturates; 3 keeps all weights between 0.05 and 0.95."""
     hidden_size: int | None = Field(default=None, ge=1, le=65536)
@@ -134,13 +145,18 @@ class WeightingConfig(Config):
 
     @property
     def unread(self) -> frozenset[str]:
-        """Settings of other methods: they may stay in a recipe and count for nothing."""
+        """Settings of other methods and choices: they may stay in a recipe and count for nothing."""
         if self.method == "mask-learning":
-            return _RIVALS_ALONE
+            unused = set() if self.features == "layer" else {"feature_layer"}
+            # REINFORCE takes hard masks, which have no temperature.
+            unused |= {"temperature", "final_temperature"} if self.gradient == "reinforce" else set()
+            return _RIVALS_ALONE | unused
         return frozenset(type(self).model_fields) - _RIVAL_READS[self.method] - {"seed", "method"}
 
     @model_validator(mode="after")
     def _consistent(self) -> WeightingConfig:
         if self.min_keep_share >= self.max_keep_share:
             raise ValueError(f"min_keep_share {self.min_keep_share} is not below max_keep_share {self.max_keep_share}")
+        if self.final_keep_share is not None and self.target_keep_share is None:
+            raise ValueError("final_keep_share needs target_keep_share, the share that it starts from")
         return self

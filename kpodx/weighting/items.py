@@ -36,17 +36,27 @@ def predictor_items(
     """Return each rationale in the predictor's vocabulary, with the characters that carry a mask over from the student's."""
     by_id = {question.id: question for question in questions}
     texts = [r.text for r in rationales]
-    prompts = predictor_tokenizer(
-        [student_prompt(by_id[r.question_id]) for r in rationales], add_special_tokens=False
-    ).input_ids
+    prompts = [student_prompt(by_id[r.question_id]) for r in rationales]
+    own_prompts, their_prompts = (
+        tokenizer(prompts, add_special_tokens=False).input_ids for tokenizer in (predictor_tokenizer, student_tokenizer)
+    )
     own = encode_continuations(predictor_tokenizer, texts)
     theirs = encode_continuations(student_tokenizer, texts)
     aims = _aims(rationales, by_id, own, predictor_tokenizer, target)
+    leaders = _leaders(texts, [spans for _, spans in theirs], unit)
     return [
-        PredictorItem(tuple(prompt), ids, stops, targets, student_ids, spans, student_spans, leaders)
-        for prompt, (ids, spans), (stops, targets), (student_ids, student_spans), leaders in zip(
-            prompts, own, aims, theirs, _leaders(texts, [spans for _, spans in theirs], unit), strict=True
+        PredictorItem(
+            prompt_ids=tuple(own_prompts[row]),
+            rationale_ids=own[row][0],
+            stops=aims[row][0],
+            targets=aims[row][1],
+            student_ids=theirs[row][0],
+            spans=own[row][1],
+            student_spans=theirs[row][1],
+            leaders=leaders[row],
+            student_prompt_ids=tuple(their_prompts[row]),
         )
+        for row in range(len(rationales))
     ]
 
 

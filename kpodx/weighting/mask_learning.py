@@ -10,10 +10,13 @@ import numpy as np
 
 from kpodx.modeling.examples import model_family
 from kpodx.modeling.loading import load_with_tokenizer
+from kpodx.modeling.tokenization import check_lengths
 from kpodx.runtime import PhaseContext, resolve_dtype
+from kpodx.weighting.annealing import Ramp
 from kpodx.weighting.config import WeightingConfig
+from kpodx.weighting.features import EmbeddingFeatures, Features, LayerFeatures
 from kpodx.weighting.items import hold_out, predictor_items
-from kpodx.weighting.material import Material, Weights
+from kpodx.weighting.material import Material, Weights, load_student
 from kpodx.weighting.module import TokenWeightModule
 from kpodx.weighting.predictor import AnswerPredictor, PredictorItem, build_batch
 from kpodx.weighting.training import Balance, Drawing, LearningRates, MaskLearner, Stages, resume, run_until
@@ -52,12 +55,12 @@ def build_learner(
 ) -> tuple[MaskLearner, list[PredictorItem]]:
     """Load the predictor and return a learner at its first update, with all rationales as its items."""
     name = context.recipe.student.model if config.predictor == "student" else config.predictor
-    device, width = material.embedding.device, material.embedding.shape[1]
+    device, features = material.embedding.device, build_features(context, config, material)
     model, tokenizer = load_with_tokenizer(name, context.revisions)
     learner = MaskLearner(
         AnswerPredictor(model, model_family(model, tokenizer)).to(device),
-        TokenWeightModule(width, config.hidden_size or width, config.logit_bound).to(device),
-        material.embedding,
+        TokenWeightModule(features.width, config.hidden_size or features.width, config.logit_bound).to(device),
+        features,
         stages=Stages(config.warmup_updates, config.random_mask_updates, config.mask_updates),
         rates=LearningRates(config.module_learning_rate, config.predictor_learning_rate, config.joint_learning_rate),
         drawing=Drawing(
@@ -65,10 +68,10 @@ def build_learner(
             num_targets=config.num_prefixes,
             whole_first=config.target == "answer",
             random_mask_share=config.random_mask_share,
-            temperature=config.temperature,
+            temperature=Ramp(config.temperature, config.final_temperature),
             gradient=config.gradient,
         ),
-        balance=Balance(config.mask_ratio_coef, config.target_keep_share, config.keep_share_coef),
+        balance=Balance(config.mask_ratio_coef, _keep_share(config), config.keep_share_coef),
         dtype=resolve_dtype(context.recipe.runtime.dtype, device),
         seed=context.seed,
     )
@@ -81,6 +84,36 @@ def build_learner(
         unit=config.unit,
     )
     return learner, items
+
+
+def build_features(context: PhaseContext, config: WeightingConfig, material: Material) -> Features:
+    """Return what the module reads of a rationale.
+
+    Raises:
+        ConfigError: the student has fewer layers than the one that is asked for.
+        ModelError: question and rationale together are longer than the student's encoder may read.
+    """
+    if config.features == "embeddings":
+        return EmbeddingFeatures(material.embedding)
+    device, student = material.embedding.device, context.recipe.student
+    model, tokenizer = load_student(context)
+    family = model_family(model, tokenizer)
+    check_lengths(
+        material.tokenized,
+        max_input_tokens=student.max_input_tokens,
+        max_target_tokens=student.max_target_tokens,
+        encoder_decoder=family.encoder_decoder,
+        steps_in_encoder=True,
+    )
+    return LayerFeatures(
+        model, family, config.feature_layer, device, resolve_dtype(context.recipe.runtime.dtype, device)
+    )
+
+
+def _keep_share(config: WeightingConfig) -> Ramp | None:
+    if config.target_keep_share is None:
+        return None
+    return Ramp(config.target_keep_share, config.final_keep_share)
 
 
 def _learn(

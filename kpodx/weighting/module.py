@@ -10,12 +10,12 @@ from kpodx.weighting.masking import bound_logit
 
 
 class TokenWeightModule(nn.Module):
-    """e = Att(Emb(r)), w_j = σ(f_w(e_j)), equations 2 and 3, over the student's frozen input embeddings.
+    """e = Att(Emb(r)), w_j = σ(f_w(e_j)), equations 2 and 3, over features of the frozen student (its input embeddings in the paper).
 
     Att is one self-attention layer (with the usual normalisation and skip path), f_w a two-layer MLP.
 
     Args:
-        width: of the student's embedding.
+        width: of the features.
         hidden_size: of the MLP.
         logit_bound: largest absolute logit.
     """
@@ -33,7 +33,7 @@ class TokenWeightModule(nn.Module):
         """Keep logits, log w_j / (1 - w_j), within ±logit_bound.
 
         Args:
-            embedding: the student's input embeddings of the rationale.
+            embedding: the features of the rationale's tokens.
             valid: False on padding.
         """
         inside = self.norm(embedding)

@@ -27,6 +27,7 @@ class PredictorItem:
     too, from the first `stops[k]` of the rationale's tokens; the stops rise, and the last one is n.
     `student_ids` [m] is the same rationale in the student's vocabulary; `spans` [n] and `student_spans` [m] are the characters of
     each token, by which a mask is carried over. `leaders` [m] names the first token of each student token's unit.
+    `student_prompt_ids` is the question in the student's vocabulary.
     """
 
     prompt_ids: tuple[int, ...]
@@ -37,6 +38,7 @@ class PredictorItem:
     spans: tuple[tuple[int, int], ...]
     student_spans: tuple[tuple[int, int], ...]
     leaders: tuple[int, ...]
+    student_prompt_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from kpodx.artifacts import atomic_open
 from kpodx.errors import DivergedError
 from kpodx.modeling.likelihood import autocast
 from kpodx.runtime import Progress, derive_seed
+from kpodx.weighting.annealing import Ramp
 from kpodx.weighting.config import Gradient
+from kpodx.weighting.features import Features
 from kpodx.weighting.losses import (
     answer_prediction_loss,
     keep_share_penalty,
@@ -73,7 +75,7 @@ class Drawing:
         whole_first: whether a target can be read only from a whole rationale, as the answer can: the warm-up then reads whole
             ones, and the last prefix of each row that the module has no say in is whole.
         random_mask_share: share of rationales still masked at random while the mask is learnt.
-        temperature: τ of the straight-through sample.
+        temperature: τ of the straight-through sample, over the updates that learn the mask.
         gradient: how the loss reaches the module.
     """
 
@@ -81,7 +83,7 @@ class Drawing:
     num_targets: int
     whole_first: bool
     random_mask_share: float
-    temperature: float
+    temperature: Ramp
     gradient: Gradient
 
 
@@ -91,12 +93,12 @@ class Balance:
 
     Attributes:
         mask_ratio_coef: α.
-        target_keep_share: mean keep probability that the mask is pulled to, None for α alone.
+        target_keep_share: mean keep probability that the mask is pulled to, over the updates that learn it; None for α alone.
         keep_share_coef: strength of that pull.
     """
 
     mask_ratio_coef: float
-    target_keep_share: float | None
+    target_keep_share: Ramp | None
     keep_share_coef: float
 
 
@@ -120,7 +122,7 @@ class MaskLearner:
     Args:
         predictor: the answer predictor, on its device.
         module: the token-weight module, on the same device.
-        embedding: the student's frozen input embeddings, float [V, width].
+        features: what the module reads of a rationale, on the same device; frozen.
         stages: updates of each part.
         rates: learning rates.
         drawing: what an update draws.
@@ -133,7 +135,7 @@ class MaskLearner:
         self,
         predictor: AnswerPredictor,
         module: TokenWeightModule,
-        embedding: Tensor,
+        features: Features,
         *,
         stages: Stages,
         rates: LearningRates,
@@ -142,7 +144,7 @@ class MaskLearner:
         dtype: torch.dtype,
         seed: int,
     ) -> None:
-        self.predictor, self.module, self.embedding = predictor, module, embedding
+        self.predictor, self.module, self.features = predictor, module, features
         self.stages, self.rates, self.drawing, self.balance = stages, rates, drawing, balance
         self.dtype, self.seed = dtype, seed
         self.update = 0
@@ -153,11 +155,11 @@ class MaskLearner:
     @property
     def device(self) -> torch.device:
         """Where all of it is."""
-        return self.embedding.device
+        return self.features.device
 
     def logit(self, batch: PredictorBatch) -> Tensor:
         """Return keep logits of the batch, float [B, m], equal within each unit."""
-        logit: Tensor = self.module(self.embedding[batch.student_ids].float(), batch.student_valid)
+        logit: Tensor = self.module(self.features(batch), batch.student_valid)
         return mean_over_units(logit, batch.leaders)
 
     @torch.no_grad()
@@ -222,11 +224,16 @@ class MaskLearner:
             return UpdateMask(random_keep, learnt, empty, empty)
         noise, choice = logistic_noise(self._unit_noise(generator, batch)), self._uniform(generator, shape[0])
         logit, learnt = self.logit(batch), choice >= self.drawing.random_mask_share
-        keep, other = sample_keep(logit, noise, self.drawing.temperature), empty
+        temperature = self._now(self.drawing.temperature)
+        keep, other = sample_keep(logit, noise, temperature), empty
         if self.drawing.gradient == "reinforce":
             second = logistic_noise(self._unit_noise(generator, batch))
-            keep, other = keep.detach(), sample_keep(logit, second, self.drawing.temperature).detach()
+            keep, other = keep.detach(), sample_keep(logit, second, temperature).detach()
         return UpdateMask(torch.where(learnt[:, None], keep, random_keep), learnt, logit, other)
+
+    def _now(self, ramp: Ramp) -> float:
+        """Return a figure's value in this update, which is one of those that learn the mask."""
+        return ramp.at(self.update - self.stages.warmup - self.stages.random_mask, self.stages.mask)
 
     def _unit_noise(self, generator: torch.Generator, batch: PredictorBatch) -> Tensor:
         """Draw one number in (0, 1) per unit, so that its tokens are kept or masked together."""
@@ -255,7 +262,8 @@ class MaskLearner:
             # L_p is a mean over all rows, and the module made only some of them: counted alike, α means the same for any share.
             loss = mask_learning_loss(loss, ratio * mask.learnt.float().mean(), self.balance.mask_ratio_coef)
             if self.balance.target_keep_share is not None:
-                penalty = keep_share_penalty(prob, batch.student_valid, self.balance.target_keep_share)
+                target = self._now(self.balance.target_keep_share)
+                penalty = keep_share_penalty(prob, batch.student_valid, target)
                 loss = loss + self.balance.keep_share_coef * penalty
         return loss, figures
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from tiny_models import llama_tokenizer, t5_tokenizer
 
 from kpodx.distillation.batches import StageBatchSampler, StagedRationales, StageLoader
-from kpodx.distillation.config import DistillationConfig
+from kpodx.distillation.config import DistillationConfig, WeightUse
 from kpodx.distillation.phase import answer_only
+from kpodx.distillation.weight_use import RAW, LossWeights
 from kpodx.modeling.examples import IGNORED, ModelFamily, collate
 from kpodx.modeling.tokenization import tokenize_rationales
 
@@ -26,13 +27,17 @@ LLAMA = ModelFamily(encoder_decoder=False, eos_id=1, pad_id=0, bos_id=2)
 FAMILIES = {"t5": (T5, t5_tokenizer), "llama": (LLAMA, llama_tokenizer)}
 
 
-def staged(count: int = 11, family: str = "t5", *, plain: bool = False) -> StagedRationales:
+def staged(
+    count: int = 11, family: str = "t5", *, plain: bool = False, loss_weights: LossWeights = RAW
+) -> StagedRationales:
     layout, make_tokenizer = FAMILIES[family]
     questions, rationales = questions_and_rationales(count, 0)
     items = tokenize_rationales(make_tokenizer(), rationales, questions)
     if plain:
         return StagedRationales(items, layout)
-    return StagedRationales(items, layout, weights=weights_for(items, ""), schedule=schedule_for(items))
+    return StagedRationales(
+        items, layout, weights=weights_for(items, ""), schedule=schedule_for(items), loss_weights=loss_weights
+    )
 
 
 @pytest.mark.parametrize("family", ["t5", "llama"])
@@ -56,6 +61,42 @@ def test_stage_decides_what_is_given(family: str) -> None:
             else:
                 assert example.input_ids == (2, *item.prompt_ids, *whole, *item.answer_ids, 1)
             assert data.target_lengths(stage)[row] == len(labels)
+
+
+@pytest.mark.parametrize("family", ["t5", "llama"])
+@pytest.mark.parametrize("use", ["floor", "mean-one", "annealed"])
+def test_the_loss_takes_what_is_made_of_the_targets_weights(family: str, use: WeightUse) -> None:
+    """Of those of the target tokens alone, in every epoch by its own number, also after the schedule; answers keep weight 1."""
+    loss_weights = LossWeights(use, floor=0.5, epochs=5)
+    data = staged(family=family, loss_weights=loss_weights)
+    assert data.weights is not None
+    raw = data.weights.token_weight.copy()
+    for epoch in range(5):
+        for row, item in enumerate(data.items):
+            given = item.input_tokens(data.input_steps(row, data.stage_of(epoch)))
+            expected = loss_weights.at(epoch, data.weights.of(row)[given:])
+            found = data[epoch * len(data) + row].target_weight
+            np.testing.assert_array_equal(found[found > 0], [*expected, *[1.0] * (len(item.answer_ids) + 1)])
+    assert np.array_equal(data.weights.token_weight, raw), "the stored weights stay as they are"
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_annealed_weights_follow_the_epoch_that_the_loader_is_in(num_workers: int) -> None:
+    """Epochs 2, 3 and 4 share a stage, and differ in weights all the same; the last one has none but 1."""
+    data = staged(loss_weights=LossWeights("annealed", epochs=5))
+    loader = StageLoader(
+        data,
+        batch_sampler=StageBatchSampler(data, batch_size=4, seed=0),
+        collate_fn=partial(collate, family=T5),
+        num_workers=num_workers,
+    )
+    totals = []
+    for epoch in (2, 3, 4, 2):
+        loader.set_epoch(epoch)
+        totals.append(sum(float(batch["target_weight"].sum()) for batch in loader))
+    assert totals[0] < totals[1] < totals[2]
+    assert totals[2] == data.target_lengths(NUM_STAGES).sum()
+    assert totals[3] == pytest.approx(totals[0], rel=1e-6)
 
 
 def test_bucket_keys_follow_what_each_side_of_an_encoder_decoder_reads() -> None:
@@ -185,7 +226,7 @@ def test_every_rationale_once_and_all_processes_in_step(
         assert -(-len(batches) // accumulation) == sampler.updates_per_epoch
         assert all(1 <= len(batch) <= batch_size for batch in batches)
         seen.update(i for batch in batches for i in batch if i >= 0)
-    offset = data.stage_of(epoch) * count
+    offset = epoch * count
     assert seen == Counter(range(offset, offset + count))
 
 

@@ -76,6 +76,18 @@ def test_a_program_of_its_own_says_nothing_and_warns_of_nothing(
     assert equal(student_of(tmp_path), whole)
 
 
+@pytest.mark.parametrize("use", ["floor", "mean-one", "annealed"])
+def test_resuming_keeps_to_the_epochs_weights(
+    inputs: Path, tmp_path: Path, whole: dict[str, torch.Tensor], use: str
+) -> None:
+    """Stopped in the second epoch of three; and the student is another one than that of the raw weights."""
+    run(context_for(inputs, tmp_path / "whole", weight_use=use))
+    stop(inputs, tmp_path / "stopped", 5, weight_use=use)
+    run(context_for(inputs, tmp_path / "stopped", weight_use=use))
+    assert equal(student_of(tmp_path / "stopped"), student_of(tmp_path / "whole"))
+    assert not equal(student_of(tmp_path / "whole"), whole)
+
+
 @pytest.mark.parametrize("lora", [None, {"rank": 2}])
 def test_resuming_counts_everything_once(inputs: Path, tmp_path: Path, lora: dict[str, Any] | None) -> None:
     """The summary of a stopped run that went on is that of one that was not stopped; low-rank updates resume too."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from kpodx.distillation.config import WeightUse
 from kpodx.errors import ConfigError, ModelError
 from kpodx.recipe import load_recipe
 from kpodx.study.config import StudyConfig, expand_variants, find_study, load_study, shipped_studies
 from kpodx.study.plan import plan_study
+from kpodx.weighting.config import FeatureSource, Gradient, Method, Unit
 
 STUDIES = sorted(shipped_studies())
 
@@ -40,6 +43,23 @@ def test_every_shipped_study_is_valid(name: str, tmp_path: Path) -> None:
     assert len(plan.runs) == len(expand_variants(study)) * len(study.seeds)
     for run in plan.runs:
         load_recipe(plan.recipe, run.overrides)  # what the command line of each run says is valid
+
+
+def test_the_study_of_weights_leaves_out_no_source_and_no_use_of_them(tmp_path: Path) -> None:
+    study, path = load_study("weights")
+    plan = plan_study(study, path, tmp_path)
+    recipes = {run.variant.name: load_recipe(plan.recipe, run.overrides).recipe for run in plan.runs}
+    plain = recipes.pop("std-cot")
+
+    assert plain.distillation.method == "std-cot"
+    assert {recipe.weighting.method for recipe in recipes.values()} == set(get_args(Method))
+    assert {recipe.weighting.unit for recipe in recipes.values()} == set(get_args(Unit))
+    assert {recipe.weighting.gradient for recipe in recipes.values()} == set(get_args(Gradient))
+    assert {recipe.weighting.features for recipe in recipes.values()} == set(get_args(FeatureSource))
+    assert {recipe.distillation.weight_use for recipe in recipes.values()} == set(get_args(WeightUse))
+    assert all(recipe.distillation.needs == {"weighting"} for recipe in recipes.values()), "no schedule"
+    what_differs = [str((r.weighting.deciding_settings(), r.distillation.weight_use)) for r in recipes.values()]
+    assert len(set(what_differs)) == len(recipes), "no variant is there twice"
 
 
 def test_equal_phases_are_done_once_and_neighbors_in_one_process(tmp_path: Path) -> None:

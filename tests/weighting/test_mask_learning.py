@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from kpodx.errors import DivergedError
 from kpodx.modeling.examples import model_family
-from kpodx.modeling.loading import load_model, load_tokenizer
+from kpodx.modeling.loading import load_model, load_tokenizer, load_with_tokenizer
 from kpodx.runtime import SilentProgress
+from kpodx.weighting import training
+from kpodx.weighting.annealing import Ramp
+from kpodx.weighting.features import EmbeddingFeatures, LayerFeatures
 from kpodx.weighting.module import TokenWeightModule
 from kpodx.weighting.predictor import AnswerPredictor, PredictorBatch, PredictorItem, Row, build_batch
 from kpodx.weighting.training import Balance, Drawing, LearningRates, MaskLearner, Stages, resume, run_until
@@ -61,12 +64,14 @@ class BalancedPredictor(KeyPredictor):
 
 def learner_of(predictor: AnswerPredictor, **changes: Any) -> MaskLearner:
     torch.manual_seed(0)
+    embedding = torch.randn(VOCABULARY, WIDTH, generator=torch.Generator().manual_seed(1))
+    features = changes.pop("features", EmbeddingFeatures(embedding))
     drawing = {
         "batch_size": 8,
         "num_targets": 3,
         "whole_first": True,
         "random_mask_share": 0.5,
-        "temperature": 1.0,
+        "temperature": Ramp(1.0),
         "gradient": "straight-through",
     }
     balance = {"mask_ratio_coef": 0.5, "target_keep_share": None, "keep_share_coef": 50.0}
@@ -74,15 +79,14 @@ def learner_of(predictor: AnswerPredictor, **changes: Any) -> MaskLearner:
     for table in (drawing, balance, rest):
         table.update({name: changes.pop(name) for name in table.keys() & changes.keys()})
     assert not changes, changes
-    embedding = torch.randn(VOCABULARY, WIDTH, generator=torch.Generator().manual_seed(1))
-    module = TokenWeightModule(WIDTH, WIDTH, 4.0)
-    return MaskLearner(predictor, module, embedding, drawing=Drawing(**drawing), balance=Balance(**balance), **rest)
+    module = TokenWeightModule(features.width, WIDTH, 4.0)
+    return MaskLearner(predictor, module, features, drawing=Drawing(**drawing), balance=Balance(**balance), **rest)
 
 
 def t5_learner(folder: Path, **changes: Any) -> MaskLearner:
     model = load_model(str(folder))
     predictor = AnswerPredictor(model, model_family(model, load_tokenizer(str(folder))))
-    return learner_of(predictor, **({"stages": Stages(3, 3, 6), "target_keep_share": 0.5} | changes))
+    return learner_of(predictor, **({"stages": Stages(3, 3, 6), "target_keep_share": Ramp(0.5)} | changes))
 
 
 def flat(state: Any) -> list[Any]:
@@ -161,28 +165,79 @@ def test_all_rows_masked_at_random_leave_alpha_out_of_the_loss(tiny_t5: Path) ->
 
 def test_the_mask_is_pulled_to_the_target_share() -> None:
     for target in (0.2, 0.8):
-        learner = learner_of(KeyPredictor(), target_keep_share=target, stages=Stages(0, 0, 60))
+        learner = learner_of(KeyPredictor(), target_keep_share=Ramp(target), stages=Stages(0, 0, 60))
         shares = [learner.step(items_of(30)).get("keep_share", 0.5) for _ in range(60)]
         assert abs(shares[-1] - target) < abs(shares[0] - target) / 2
 
 
+def layer_features(folder: Path) -> LayerFeatures:
+    model, tokenizer = load_with_tokenizer(str(folder))
+    return LayerFeatures(model, model_family(model, tokenizer), 1, torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("features", ["embeddings", "layer"])
 @pytest.mark.parametrize("gradient", ["straight-through", "reinforce"])
-def test_resuming_is_bit_exact(tmp_path: Path, gradient: str) -> None:
+def test_resuming_is_bit_exact(tmp_path: Path, gradient: str, features: str) -> None:
     folder, items = make_tiny_t5(tmp_path / "t5", dropout=0.2), items_of(60)
-    whole = t5_learner(folder, gradient=gradient)
+
+    def fresh() -> MaskLearner:
+        return t5_learner(
+            folder,
+            gradient=gradient,
+            temperature=Ramp(1.0, 0.3),
+            target_keep_share=Ramp(0.5, 0.2),
+            **({"features": layer_features(folder)} if features == "layer" else {}),
+        )
+
+    whole = fresh()
     loop: dict[str, Any] = {"checkpoint_every": 5, "progress": SilentProgress(), "description": "x"}
     run_until(whole, items, 12, checkpoint=tmp_path / "whole.pt", **loop)
     for stop in (2, 5, 8):
         path = tmp_path / f"{stop}.pt"
-        first = t5_learner(folder, gradient=gradient)
+        first = fresh()
         run_until(first, items, stop, checkpoint=path, **loop)
-        second = t5_learner(folder, gradient=gradient)
+        second = fresh()
         torch.rand(7)
         assert resume(second, path)
         assert second.update == stop
         run_until(second, items, 12, checkpoint=path, **loop)
         # The history also holds the last update before each stop.
         assert same(*({**learner.state(), "history": learner.history[-1:]} for learner in (whole, second)))
+
+
+def recorded_figures(monkeypatch: pytest.MonkeyPatch, name: str) -> list[float]:
+    """Return a list that gets the last argument of every call of a function of the loop."""
+    seen: list[float] = []
+    honest = getattr(training, name)
+
+    def recording(first: Any, second: Any, last: float) -> Any:
+        seen.append(last)
+        return honest(first, second, last)
+
+    monkeypatch.setattr(training, name, recording)
+    return seen
+
+
+def test_temperature_and_keep_share_move_while_the_mask_is_learnt_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    temperatures, shares = (recorded_figures(monkeypatch, name) for name in ("sample_keep", "keep_share_penalty"))
+    learner = learner_of(
+        KeyPredictor(),
+        stages=Stages(2, 3, 5),
+        random_mask_share=0.0,
+        temperature=Ramp(1.0, 0.2),
+        target_keep_share=Ramp(0.6, 0.4),
+    )
+    for _ in range(10):
+        learner.step(items_of(30))
+    assert temperatures == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
+    assert shares == pytest.approx([0.6, 0.55, 0.5, 0.45, 0.4])
+
+
+def test_the_mask_follows_a_share_that_tightens() -> None:
+    learner = learner_of(KeyPredictor(), target_keep_share=Ramp(0.7, 0.25), stages=Stages(0, 0, 150))
+    shares = [learner.step(items_of(30))["keep_share"] for _ in range(150)]
+    assert shares[60] > 0.4
+    assert shares[-1] == pytest.approx(0.25, abs=0.06)
 
 
 def test_dropout_is_really_drawn(tmp_path: Path) -> None:

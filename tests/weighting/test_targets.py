@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kpodx.modeling.loading import load_tokenizer
 from kpodx.schema import AnswerKind, Question, Rationale, Split
+from kpodx.text.prompts import student_prompt
 from kpodx.weighting.config import Target
 from kpodx.weighting.items import predictor_items
 from kpodx.weighting.predictor import PredictorItem
@@ -26,6 +27,15 @@ def item_for(folder: Path, target: Target, rationale: Rationale = RATIONALE) -> 
     tokenizer = load_tokenizer(str(folder))
     [item] = predictor_items([rationale], [QUESTION], tokenizer, tokenizer, target=target, unit="token")
     return item, [tokenizer.decode(ids).replace(" ", "") for ids in item.targets]
+
+
+def test_the_question_is_there_in_both_vocabularies(tiny_t5: Path, tiny_llama: Path) -> None:
+    student, predictor = load_tokenizer(str(tiny_llama)), load_tokenizer(str(tiny_t5))
+    [item] = predictor_items([RATIONALE], [QUESTION], student, predictor, target="answer", unit="token")
+    prompt = student_prompt(QUESTION)
+    assert student.decode(item.student_prompt_ids) == prompt
+    assert predictor.decode(item.prompt_ids) == prompt
+    assert item.prompt_ids != item.student_prompt_ids
 
 
 def read_until(item: PredictorItem, stop: int) -> str:

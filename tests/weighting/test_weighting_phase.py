@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from phase_inputs import Notes, context_for, write_inputs
+from pydantic import ValidationError
 from tiny_models import t5_tokenizer
 
 from kpodx import artifacts
-from kpodx.errors import GateError, WeightingError
+from kpodx.errors import ConfigError, GateError, ModelError, WeightingError
+from kpodx.modeling.config import StudentConfig
 from kpodx.modeling.loading import load_tokenizer
 from kpodx.modeling.tokenization import check_token_weights, encode_continuations, tokenize_rationales, tokenizer_hash
 from kpodx.runtime import PhaseContext, derive_seed
 from kpodx.schema import Rationale, TokenWeights
 from kpodx.weighting import mask_learning, phase
-from kpodx.weighting.config import WeightingConfig
+from kpodx.weighting.config import FeatureSource, Gradient, WeightingConfig
 from kpodx.weighting.figures import weights_by_type
 from kpodx.weighting.items import hold_out
 from kpodx.weighting.training import MaskLearner
@@ -50,10 +52,13 @@ def context(inputs: Path, student: Path, out: str, **changes: Any) -> PhaseConte
     return context_for(inputs, student, out, weighting=WeightingConfig(**(SHORT | changes)))
 
 
+@pytest.mark.parametrize("features", get_args(FeatureSource))
 @pytest.mark.parametrize("family", ["t5", "llama"])
-def test_every_token_gets_a_weight(inputs: Path, tiny_t5: Path, tiny_llama: Path, family: str) -> None:
+def test_every_token_gets_a_weight(
+    inputs: Path, tiny_t5: Path, tiny_llama: Path, family: str, features: FeatureSource
+) -> None:
     student = tiny_t5 if family == "t5" else tiny_llama
-    ctx = context(inputs, student, f"out-{family}")
+    ctx = context(inputs, student, f"out-{family}-{features}", features=features)
     summary = phase.run(ctx)
     weights, tokenizer = artifacts.load_token_weights(ctx.output), load_tokenizer(str(student))
     rationales = artifacts.load_rationales(inputs / "rationales")
@@ -68,17 +73,24 @@ def test_every_token_gets_a_weight(inputs: Path, tiny_t5: Path, tiny_llama: Path
     assert "off the held-out target loss" in ctx.progress.lines[0]
 
 
-def test_a_predictor_of_another_vocabulary(inputs: Path, tiny_t5: Path, tiny_llama: Path) -> None:
-    ctx = context(inputs, tiny_llama, "out-mixed", predictor=str(tiny_t5))
+@pytest.mark.parametrize("features", get_args(FeatureSource))
+def test_a_predictor_of_another_vocabulary(
+    inputs: Path, tiny_t5: Path, tiny_llama: Path, features: FeatureSource
+) -> None:
+    ctx = context(inputs, tiny_llama, f"out-mixed-{features}", predictor=str(tiny_t5), features=features)
     phase.run(ctx)
     weights = artifacts.load_token_weights(ctx.output)
     assert weights.tokenizer_hash == tokenizer_hash(load_tokenizer(str(tiny_llama)))
 
 
+@pytest.mark.parametrize(
+    ("label", "changes"),
+    [("plain", {}), ("layer", {"features": "layer", "final_temperature": 0.5, "final_keep_share": 0.3})],
+)
 def test_a_killed_phase_goes_on_to_the_same_weights(
-    inputs: Path, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: Path, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch, label: str, changes: dict[str, Any]
 ) -> None:
-    whole, halves = context(inputs, tiny_t5, "out-whole"), context(inputs, tiny_t5, "out-halves")
+    whole, halves = (context(inputs, tiny_t5, f"out-{part}-{label}", **changes) for part in ("whole", "halves"))
     phase.run(whole)
 
     def killed(items: Any, *, total: int, description: str, done: int = 0) -> Iterator[Any]:
@@ -144,18 +156,61 @@ def test_a_mask_no_better_than_chance_stops_the_phase_and_leaves_its_findings(
     assert any("WARNING" in line and "accepted" in line for line in accepted.progress.lines)
 
 
+def test_settings_that_a_choice_does_not_read_do_not_make_other_weights() -> None:
+    assert WeightingConfig(feature_layer=3).deciding_settings() == WeightingConfig().deciding_settings()
+    layers = [WeightingConfig(features="layer", feature_layer=layer).deciding_settings() for layer in (1, 3)]
+    assert layers[0] != layers[1]
+
+    def cooled(gradient: Gradient, final: float | None) -> dict[str, Any]:
+        return WeightingConfig(gradient=gradient, final_temperature=final).deciding_settings()
+
+    assert cooled("reinforce", None) == cooled("reinforce", 0.5)
+    assert cooled("straight-through", None) != cooled("straight-through", 0.5)
+
+
+def test_a_final_keep_share_needs_one_to_start_from() -> None:
+    with pytest.raises(ValidationError, match="final_keep_share needs target_keep_share"):
+        WeightingConfig(target_keep_share=None, final_keep_share=0.2)
+
+
+def test_states_of_a_layer_need_room_for_question_and_rationale(inputs: Path, tiny_t5: Path) -> None:
+    """Each alone fits; together they do only if nobody reads them together."""
+    apart, together = (
+        context(inputs, tiny_t5, f"out-long-{features}", features=features) for features in get_args(FeatureSource)
+    )
+    for ctx in (apart, together):
+        ctx.recipe.student = StudentConfig(model=str(tiny_t5), max_input_tokens=110)
+    phase.run(apart)
+    with pytest.raises(ModelError, match=r"longer than student\.max_input_tokens = 110"):
+        phase.run(together)
+
+
+def test_a_layer_that_the_student_lacks(inputs: Path, tiny_t5: Path) -> None:
+    with pytest.raises(ConfigError, match="feature_layer is 2, but the student has 1 layer "):
+        phase.run(context(inputs, tiny_t5, "out-deep", features="layer", feature_layer=2))
+
+
 def test_accepting_weights_does_not_make_other_weights() -> None:
     strict, accepting = WeightingConfig(), WeightingConfig(accept_uninformative=True)
     assert strict.deciding_settings() == accepting.deciding_settings()
 
 
 @pytest.mark.parametrize(
-    "changes", [{"target": "next-result"}, {"target": "answer"}, {"gradient": "reinforce"}, {"unit": "token"}]
+    "changes",
+    [
+        {"target": "next-result"},
+        {"target": "answer"},
+        {"gradient": "reinforce"},
+        {"unit": "token"},
+        {"features": "layer"},
+        {"final_temperature": 0.1},
+        {"final_keep_share": 0.1},
+    ],
 )
 def test_every_choice_gives_other_weights(
-    inputs: Path, tiny_t5: Path, changes: dict[str, str], default_weights: TokenWeights
+    inputs: Path, tiny_t5: Path, changes: dict[str, Any], default_weights: TokenWeights
 ) -> None:
-    ctx = context(inputs, tiny_t5, "out-" + "-".join(changes.values()), **changes)
+    ctx = context(inputs, tiny_t5, "out-" + "-".join(f"{key}-{value}" for key, value in changes.items()), **changes)
     phase.run(ctx)
     weights = artifacts.load_token_weights(ctx.output)
     assert weights.token_weight.shape == default_weights.token_weight.shape
