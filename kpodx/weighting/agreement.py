@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kpodx.errors import DataError
+from kpodx.modeling.token_spans import overlapping
 from kpodx.schema import Span, TokenWeights
 from kpodx.statistics import rank_correlation, rank_separation
 
@@ -53,8 +54,8 @@ def keypoint_separation(
     """
     groups: dict[tuple[bool, bool], list[float]] = defaultdict(list)
     for row, (text, pieces, known) in enumerate(zip(texts, spans, keypoints, strict=True)):
-        for (start, stop), weight in zip(pieces, weights.of(row).tolist(), strict=True):
-            key = any(start < end and begin < stop for begin, end in known)
+        is_key = overlapping(pieces, known)
+        for (start, stop), key, weight in zip(pieces, is_key, weights.of(row).tolist(), strict=True):
             groups[key, any(map(str.isdigit, text[start:stop]))].append(weight)
     everything = _separation(groups[True, True] + groups[True, False], groups[False, True] + groups[False, False])
     return KeypointSeparation(everything, _separation(groups[True, True], groups[False, True]))
