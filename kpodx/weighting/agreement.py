@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from kpodx.errors import DataError
 from kpodx.modeling.token_spans import overlapping
@@ -65,7 +66,9 @@ def _separation(high: Sequence[float], low: Sequence[float]) -> float | None:
     return round(rank_separation(high, low), 4) if high and low else None
 
 
-def weight_by_frequency(weights: TokenWeights, rows: Sequence[Sequence[int]]) -> dict[str, object]:
+def weight_by_frequency(
+    weights: TokenWeights, rows: Sequence[Sequence[int] | npt.NDArray[np.int64]]
+) -> dict[str, object]:
     """Return how weights go with how often a token occurs in all rationales.
 
     Args:
