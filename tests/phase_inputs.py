@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +36,17 @@ def write_inputs(folder: Path, count: int = 24) -> list[Rationale]:
     artifacts.save_questions(folder / "dataset", [*questions, *others])
     artifacts.save_rationales(folder / "rationales", rationales)
     return rationales
+
+
+def mark_results(folder: Path) -> list[Rationale]:
+    """Mark "=" and the number after it as the keypoints of all rationales in a folder; return the rationales."""
+    marked = []
+    for rationale in artifacts.load_rationales(folder / "rationales"):
+        found = [(match.span(1), match.span(2)) for match in re.finditer(r"(=) ([\d,.]*\d)", rationale.text)]
+        assert found, rationale.text
+        marked.append(replace(rationale, keypoints=tuple(span for pair in found for span in pair)))
+    artifacts.save_rationales(folder / "rationales", marked)
+    return marked
 
 
 def context_for(folder: Path, student: Path, out: str, **tables: Any) -> PhaseContext:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
 
 from kpodx.artifacts import hash_json
-from kpodx.schema import StepSpan
+from kpodx.schema import Span, StepSpan
 
 
 def read_backend(path: Path) -> Backend | None:
@@ -62,3 +64,21 @@ def token_spans(backend: Backend, text: str) -> list[StepSpan]:
     """The character range of each token of a rationale, in order."""
     [(_, offsets)] = encode_texts(backend, [text])
     return [StepSpan(a, b) for a, b in offsets]
+
+
+def overlapping(spans: Sequence[Span], ranges: Sequence[Span]) -> list[bool]:
+    """Return for each token whether it shares a character with one of some ranges.
+
+    Args:
+        spans: characters of each token.
+        ranges: half-open ranges of characters, in any order.
+
+    >>> overlapping([(0, 2), (2, 4), (4, 6)], [(3, 4)])
+    [False, True, False]
+    """
+    ordered = sorted(ranges)
+    starts = [begin for begin, _ in ordered]
+    # The farthest end of all ranges up to each one: a range may lie inside an earlier one.
+    reach = list(accumulate((end for _, end in ordered), max))
+    before = [bisect_left(starts, stop) for _, stop in spans]
+    return [bool(count) and reach[count - 1] > start for (start, _), count in zip(spans, before, strict=True)]

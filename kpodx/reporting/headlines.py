@@ -54,6 +54,7 @@ def _weighting(summary: Mapping[str, Any]) -> list[str]:
         *_figures(summary, ("mean_token_weight", "mean weight {}")),
         *(f"{kind.replace('_', ' ')} {value['mean']:.2f}" for kind, value in ranked),
         *_separation(types),
+        *_known_keypoints(summary.get("known_keypoints") or {}),
         *_gain(summary.get("masks") or {}),
     ]
 
@@ -62,6 +63,17 @@ def _separation(types: Mapping[str, Any]) -> list[str]:
     """Return how surely digits and operators stand above all others, or above function words in runs that know no more."""
     others = (("keypoints_over_others", "all others"), ("keypoints_over_function_words", "function words"))
     return [f"digits and operators over {name} {types[key]:.2f}" for key, name in others if key in types][:1]
+
+
+def _known_keypoints(found: Mapping[str, Any]) -> list[str]:
+    """Return how weights go with marked keypoints, each figure beside that of the table of token types."""
+    if not found:
+        return []
+    own, table = found["separation"], found["token_type_separation"]
+    pairs = [("over_all", "marked keypoints over others"), ("among_numbers", "among numbers")]
+    said = [f"{words} {own[key]:.2f} (by token type {table[key]:.2f})" for key, words in pairs if own[key] is not None]
+    correlation = (found["frequency"] or {}).get("rank_correlation")
+    return [*said, *([] if correlation is None else [f"keypoints' weight by frequency {correlation:+.2f}"])]
 
 
 def _gain(masks: Mapping[str, Any]) -> list[str]:

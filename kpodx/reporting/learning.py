@@ -39,6 +39,7 @@ def describe_token_weights(run: Run) -> dict[str, Any]:
         "keypoints_over_function_words": kinds.get("keypoints_over_function_words"),
         "keypoints_over_others": kinds.get("keypoints_over_others"),
         "frequency": findings.get("frequency"),
+        "known_keypoints": findings.get("known_keypoints"),
         "num_tokens": run.summary("weighting").get("num_tokens"),
         "mean_token_weight": run.summary("weighting").get("mean_token_weight"),
         "masks": findings.get("masks"),

@@ -114,7 +114,7 @@ def weights_section(part: Mapping[str, Any], folder: str) -> Markup:
     if part["history"]:
         drawn.append(_history(part, findings))
     mean = part["mean_token_weight"]
-    said = [_separations(part), _frequency(part["frequency"])]
+    said = [_separations(part), _frequency(part["frequency"]), _known_keypoints(part.get("known_keypoints"))]
     said += [f"The mean weight of {count(part['num_tokens'])} tokens is {figure_of(mean)}."] if mean is not None else []
     words = " ".join(filter(None, said))
     return section(
@@ -141,6 +141,24 @@ def _frequency(found: Mapping[str, Any] | None) -> str:
     if found is None or found.get("rank_correlation") is None:
         return ""
     return f"The rank correlation of a token's mean weight with how often it occurs is {figure_of(found['rank_correlation'])}."
+
+
+def _known_keypoints(found: Mapping[str, Any] | None) -> str:
+    """Say how surely marked keypoints outweigh other tokens, beside weights that know the types of tokens alone."""
+    if not found:
+        return ""
+    own, table = found["separation"], found["token_type_separation"]
+    pairs = (("over_all", "a random other token"), ("among_numbers", "a random other number if it is one itself"))
+    said = [
+        f"{words} with probability {figure_of(own[key])} (by its type alone: {figure_of(table[key])})"
+        for key, words in pairs
+        if own[key] is not None
+    ]
+    correlation = (found["frequency"] or {}).get("rank_correlation")
+    sentences = [f"A token marked as a keypoint outweighs {' and '.join(said)}."] if said else []
+    if correlation is not None:
+        sentences.append(f"Among marked keypoints alone, weight and frequency correlate at {figure_of(correlation)}.")
+    return " ".join(sentences)
 
 
 def _kinds(kinds: Sequence[Mapping[str, Any]], file: str) -> Markup:

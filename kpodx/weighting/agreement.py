@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from kpodx.errors import DataError
+from kpodx.modeling.token_spans import overlapping
 from kpodx.schema import Span, TokenWeights
 from kpodx.statistics import rank_correlation, rank_separation
 
@@ -53,8 +55,8 @@ def keypoint_separation(
     """
     groups: dict[tuple[bool, bool], list[float]] = defaultdict(list)
     for row, (text, pieces, known) in enumerate(zip(texts, spans, keypoints, strict=True)):
-        for (start, stop), weight in zip(pieces, weights.of(row).tolist(), strict=True):
-            key = any(start < end and begin < stop for begin, end in known)
+        is_key = overlapping(pieces, known)
+        for (start, stop), key, weight in zip(pieces, is_key, weights.of(row).tolist(), strict=True):
             groups[key, any(map(str.isdigit, text[start:stop]))].append(weight)
     everything = _separation(groups[True, True] + groups[True, False], groups[False, True] + groups[False, False])
     return KeypointSeparation(everything, _separation(groups[True, True], groups[False, True]))
@@ -64,7 +66,9 @@ def _separation(high: Sequence[float], low: Sequence[float]) -> float | None:
     return round(rank_separation(high, low), 4) if high and low else None
 
 
-def weight_by_frequency(weights: TokenWeights, rows: Sequence[Sequence[int]]) -> dict[str, object]:
+def weight_by_frequency(
+    weights: TokenWeights, rows: Sequence[Sequence[int] | npt.NDArray[np.int64]]
+) -> dict[str, object]:
     """Return how weights go with how often a token occurs in all rationales.
 
     Args:

@@ -11,7 +11,7 @@ from kpodx.text.token_types import TokenType
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-Method = Literal["mask-learning", "token-type", "learnability", "question-dependence", "conditional", "uniform"]
+Method = Literal["mask-learning", "token-type", "gold", "learnability", "question-dependence", "conditional", "uniform"]
 """Where token weights come from."""
 
 Target = Literal["next-step", "next-result", "answer"]
@@ -50,8 +50,18 @@ class TokenTypeWeights(Config):
         return {kind: float(getattr(self, kind.value)) for kind in TokenType}
 
 
+class GoldWeights(Config):
+    """The two weights of the gold method."""
+
+    keypoint: Weight = 0.98
+    """Weight of tokens that overlap a keypoint marked in the rationale."""
+    other: Weight = 0.23
+    """Weight of all other tokens."""
+
+
 _RIVAL_READS: dict[str, frozenset[str]] = {
     "token-type": frozenset({"token_type_weights"}),
+    "gold": frozenset({"gold_weights"}),
     "learnability": frozenset({"reference_updates", "hardness_half", "batch_size", "predictor_learning_rate"}),
     "question-dependence": frozenset({"gain_half"}),
     "conditional": frozenset({"reference_updates", "gain_half", "batch_size", "predictor_learning_rate"}),
@@ -59,7 +69,7 @@ _RIVAL_READS: dict[str, frozenset[str]] = {
 }
 """The settings that each method without a mask reads."""
 
-_RIVALS_ALONE = frozenset({"token_type_weights", "reference_updates", "gain_half", "hardness_half"})
+_RIVALS_ALONE = frozenset({"token_type_weights", "gold_weights", "reference_updates", "gain_half", "hardness_half"})
 """Settings that mask learning does not read."""
 
 
@@ -134,6 +144,8 @@ class WeightingConfig(Config):
     """Whether to go on with weights that beat no random mask on held-out rationales; otherwise the phase stops with exit code 3."""
     token_type_weights: TokenTypeWeights = TokenTypeWeights()
     """Weight of each type of token; only for the token-type method."""
+    gold_weights: GoldWeights = GoldWeights()
+    """Weights of keypoints and of all other tokens; only for the gold method."""
     reference_updates: int = Field(default=600, ge=1)
     """Updates of each of the two plainly trained students that learnability and conditional compare with."""
     gain_half: float = Field(default=0.05, gt=0)

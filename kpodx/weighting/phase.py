@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from kpodx import artifacts
+from kpodx.modeling.tokenization import encode_continuations
 from kpodx.runtime import PhaseContext, seed_everything
 from kpodx.weighting.agreement import weight_by_frequency
 from kpodx.weighting.config import WeightingConfig
 from kpodx.weighting.figures import weights_by_type
+from kpodx.weighting.known_keypoints import describe_known_keypoints
 from kpodx.weighting.mask_learning import CHECKPOINT, learn_weights
 from kpodx.weighting.material import Material, Weights, load_material
 from kpodx.weighting.rivals import RIVALS, clean_up
@@ -26,11 +29,15 @@ def run(context: PhaseContext) -> dict[str, object]:
     by_type = weights_by_type(weights, material.rationales, material.tokenizer)
     findings = context.output / artifacts.FINDINGS
     frequency = weight_by_frequency(weights, [item.rationale_ids for item in material.tokenized])
+    encoded = encode_continuations(material.tokenizer, [rationale.text for rationale in material.rationales])
+    known = describe_known_keypoints(weights, material.rationales, encoded)
+    known_keypoints = None if known is None else asdict(known)
     found = {
         "method": config.method,
         "masks": masks,
         "token_types": by_type,
         "frequency": frequency,
+        "known_keypoints": known_keypoints,
         "history": history,
     }
     artifacts.save_token_weights(context.output, weights)
@@ -52,6 +59,7 @@ def run(context: PhaseContext) -> dict[str, object]:
         "mean_token_weight": round(float(weights.token_weight.mean()), 4),
         "masks": masks,
         "token_types": by_type,
+        "known_keypoints": known_keypoints,
     }
 
 

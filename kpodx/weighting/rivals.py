@@ -16,6 +16,7 @@ from kpodx.modeling.tokenization import TokenizedRationale, encode_continuations
 from kpodx.runtime import PhaseContext, derive_seed, resolve_dtype
 from kpodx.text.prompts import student_prompt
 from kpodx.weighting.config import Method, WeightingConfig
+from kpodx.weighting.gold import gold_weights, marked_keypoints
 from kpodx.weighting.learnability import learnability_weight
 from kpodx.weighting.likelihood_gain import gain_weight, other_questions
 from kpodx.weighting.material import Material, Weights, load_student
@@ -41,6 +42,16 @@ def token_type(_context: PhaseContext, config: WeightingConfig, material: Materi
     table = config.token_type_weights.by_type
     encoded = encode_continuations(material.tokenizer, texts)
     return [table_weights(text, spans, table) for text, (_, spans) in zip(texts, encoded, strict=True)]
+
+
+def gold(_context: PhaseContext, config: WeightingConfig, material: Material) -> Weights:
+    """Give the tokens of known keypoints one weight and all others another; the upper bound of what weights can know."""
+    known = marked_keypoints(material.rationales)
+    encoded = encode_continuations(material.tokenizer, [rationale.text for rationale in material.rationales])
+    return [
+        gold_weights(spans, keypoints, keypoint=config.gold_weights.keypoint, other=config.gold_weights.other)
+        for (_, spans), keypoints in zip(encoded, known, strict=True)
+    ]
 
 
 def question_dependence(context: PhaseContext, config: WeightingConfig, material: Material) -> Weights:
@@ -78,6 +89,7 @@ def conditional(context: PhaseContext, config: WeightingConfig, material: Materi
 RIVALS: dict[Method, Callable[[PhaseContext, WeightingConfig, Material], Weights]] = {
     "uniform": uniform,
     "token-type": token_type,
+    "gold": gold,
     "question-dependence": question_dependence,
     "learnability": learnability,
     "conditional": conditional,

@@ -117,6 +117,18 @@ def test_each_phase_says_what_it_found() -> None:
     learnt = {"token_types": types, "masks": {"prefix_nll_under_random": 2.08}, "method": "mask-learning"}
     gain = "held-out loss -2.08 nats against a random mask"
     assert headline("weighting", learnt) == f"digit 0.90 · digits and operators over all others 0.92 · {gain}"
+    known = {
+        "separation": {"over_all": 0.875, "among_numbers": 0.75},
+        "token_type_separation": {"over_all": 0.9375, "among_numbers": 0.5},
+        "frequency": {"rank_correlation": -0.125},
+    }
+    shown = "marked keypoints over others 0.88 (by token type 0.94) · among numbers 0.75 (by token type 0.50)"
+    shown += " · keypoints' weight by frequency -0.12"
+    assert headline("weighting", {"method": "gold", "known_keypoints": known}) == f"gold · {shown}"
+    nothing = {"over_all": None, "among_numbers": None}
+    known = {"separation": nothing, "token_type_separation": nothing, "frequency": None}
+    assert headline("weighting", {"method": "gold", "known_keypoints": known}) == "gold"
+    assert headline("weighting", {"method": "gold", "known_keypoints": None}) == "gold"
     assert (
         headline("weighting", {"method": "uniform", "masks": None, "mean_token_weight": 1.0})
         == "uniform · mean weight 1"

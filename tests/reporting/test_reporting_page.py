@@ -352,6 +352,28 @@ def test_the_weights_section_says_how_they_compare() -> None:
     assert "lower by 2.12 nats per target (standard error 0.125)" in page
 
 
+def test_the_weights_section_compares_them_with_marked_keypoints() -> None:
+    known = {
+        "num_rationales": 3,
+        "num_keypoints": 7,
+        "separation": {"over_all": 0.875, "among_numbers": 0.75},
+        "token_type_separation": {"over_all": 0.9375, "among_numbers": 0.5},
+        "frequency": {"rank_correlation": 0.125, "bands": []},
+    }
+    page = str(weights_section(weights_part(known_keypoints=known), "weighting/x"))
+    said = "keypoint outweighs a random other token with probability 0.875 (by its type alone: 0.938) and a random other number"
+    assert said in page
+    assert "if it is one itself with probability 0.750 (by its type alone: 0.500)" in page
+    assert "Among marked keypoints alone, weight and frequency correlate at 0.125." in page
+    for unmarked in (weights_part(known_keypoints=None), weights_part()):
+        assert "marked" not in str(weights_section(unmarked, "weighting/x"))
+    alone = {**known, "separation": {"over_all": 0.875, "among_numbers": None}, "frequency": None}
+    page = str(weights_section(weights_part(known_keypoints=alone), "weighting/x"))
+    assert "0.875" in page
+    assert "if it is one itself" not in page
+    assert "marked keypoints alone" not in page
+
+
 def test_weights_without_a_mask_have_no_mask_to_judge() -> None:
     bare = weights_part(masks=None, frequency=None, keypoints_over_others=None, keypoints_over_function_words=None)
     page = str(weights_section(bare, "weighting/x"))

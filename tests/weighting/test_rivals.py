@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phase_inputs import Notes, context_for, write_inputs
+from phase_inputs import Notes, context_for, mark_results, write_inputs
 
 from kpodx import artifacts
 from kpodx.modeling.examples import model_family
@@ -30,7 +30,7 @@ from kpodx.weighting.reference import halves, train_plainly
 from kpodx.weighting.token_table import table_weights
 
 SHORT: dict[str, Any] = {"reference_updates": 3, "batch_size": 4}
-METHODS = ("token-type", "learnability", "question-dependence", "conditional", "uniform")
+METHODS = ("token-type", "gold", "learnability", "question-dependence", "conditional", "uniform")
 LOSS = st.lists(st.floats(0, 20, width=32), min_size=1, max_size=8)
 
 
@@ -38,6 +38,7 @@ LOSS = st.lists(st.floats(0, 20, width=32), min_size=1, max_size=8)
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rivals") / "in"
     write_inputs(folder)
+    mark_results(folder)
     return folder
 
 
@@ -179,6 +180,7 @@ def test_settings_of_other_methods_do_not_count(method: str) -> None:
         "hardness_half": 0.5,
         "batch_size": 7,
         "token_type_weights": {"digit": 0.5},
+        "gold_weights": {"other": 0.5},
     }
     counted = {
         name
@@ -190,6 +192,7 @@ def test_settings_of_other_methods_do_not_count(method: str) -> None:
         == {
             "mask-learning": {"predictor", "mask_updates", "batch_size"},
             "token-type": {"token_type_weights"},
+            "gold": {"gold_weights"},
             "learnability": {"reference_updates", "hardness_half", "batch_size"},
             "question-dependence": {"gain_half"},
             "conditional": {"reference_updates", "gain_half", "batch_size"},
