@@ -58,16 +58,16 @@ class Phase:
 _MODEL = ("student", "runtime.device", "runtime.dtype")
 
 PHASES = (
-    Phase("dataset", (), 2),
-    Phase("rationales", ("dataset",), 3),
-    Phase("weighting", ("dataset", "rationales"), 2, _MODEL),
+    Phase("dataset", (), 3),
+    Phase("rationales", ("dataset",), 4),
+    Phase("weighting", ("dataset", "rationales"), 3, _MODEL),
     Phase("difficulty", ("dataset", "rationales", "weighting"), 2, _MODEL),
     # The schedule's last stage is a share of the epochs.
-    Phase("curriculum", ("dataset", "rationales", "difficulty"), 2, (*_MODEL, "distillation.epochs")),
+    Phase("curriculum", ("dataset", "rationales", "difficulty"), 3, (*_MODEL, "distillation.epochs")),
     Phase(
         "distillation", ("dataset", "rationales", "weighting", "difficulty", "curriculum"), 2, _MODEL, distributed=True
     ),
-    Phase("evaluation", ("dataset", "distillation"), 2, _MODEL),
+    Phase("evaluation", ("dataset", "distillation"), 3, _MODEL),
 )
 
 

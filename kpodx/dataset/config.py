@@ -94,7 +94,8 @@ class EmbeddedConfig(Config):
     max_steps: int = Field(default=5, ge=1, le=12)
     """Largest number of reasoning steps in a question."""
     level: Literal["basic", "full"] = "full"
-    """basic: whole things up to 100; full: also money, weights, distances, decimals, thousands, percentages, and facts that do not matter."""
+    """basic: whole things up to 100; full: also money, weights, distances, decimals, thousands, percentages, and facts that
+    do not matter."""
     seed: int = Field(default=0, ge=0)
     """Seed of the generator."""
 
