@@ -1,12 +1,11 @@
 """Make a starting student: a small T5 that knows the words of the embedded stories and single sums, and no more.
 
     python recipes/make_starting_student.py --output recipes/quickstart-student
-    python recipes/make_starting_student.py --output build/bench-student --level full --width 160
 
 It trains a vocabulary (whole words, digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train* stories
 of the embedded set: single sums, up to three separate ones in a row, and stories with a single step, alone or two separate ones in a row.
 Every third example has its steps in the input, so that only the answer is to be said. It never sees a story with two steps or more, nor a
-test question. At the end it prints how many unseen stories of one, two and three steps the student answers.
+test question. `--max-steps` lets it read longer ones, and `--start` goes on from an earlier student. At the end it prints how many unseen stories of one, two and three steps the student answers.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from kpodx.dataset.story_words import format_number
 from kpodx.modeling.examples import build_example, collate, length_buckets, model_family, to_device
 from kpodx.modeling.generation import answer_questions
 from kpodx.modeling.likelihood import token_nll
+from kpodx.modeling.loading import load_with_tokenizer
 from kpodx.modeling.tokenization import tokenize_rationales
 from kpodx.schema import Question, Rationale, Split
 from kpodx.text.prompts import CUE, answer_sentence, student_prompt
@@ -112,10 +112,10 @@ def single_sums(rng: random.Random, count: int, level: str) -> list[tuple[Questi
     return pairs
 
 
-def single_steps(rng: random.Random, count: int, level: str) -> list[tuple[Question, Rationale]]:
-    """Stories of one step with their rationale; half of them two separate ones in a row, answered one after the other."""
+def short_stories(rng: random.Random, count: int, level: str, max_steps: int) -> list[tuple[Question, Rationale]]:
+    """Stories of at most `max_steps` with their rationale; half of them two separate ones in a row, answered one after the other."""
     questions = embedded.generate_questions(
-        Split.TRAIN, count, seed=rng.randrange(2**31), min_steps=1, max_steps=1, level=level, wrong_rate=0.0
+        Split.TRAIN, count, seed=rng.randrange(2**31), min_steps=1, max_steps=max_steps, level=level, wrong_rate=0.0
     )
     pairs = []
     while questions:
@@ -137,7 +137,7 @@ def train(model: T5ForConditionalGeneration, tokenizer: T5TokenizerFast, argumen
     update, epoch, begun = 0, 0, time.perf_counter()
     while update < arguments.updates:
         rng = random.Random(arguments.seed * 1000 + epoch)
-        pairs = single_sums(rng, 6000, arguments.level) + single_steps(rng, 9000, arguments.level)
+        pairs = single_sums(rng, 6000, arguments.level) + short_stories(rng, 9000, arguments.level, arguments.max_steps)
         items = tokenize_rationales(tokenizer, [r for _, r in pairs], [q for q, _ in pairs])
         # Every third one is given its step and says the answer only: the student learns to read a step as well as to write one.
         given = [len(item.rationale_ids) if row % 3 == 0 else 0 for row, item in enumerate(items)]
@@ -163,23 +163,8 @@ def train(model: T5ForConditionalGeneration, tokenizer: T5TokenizerFast, argumen
         epoch += 1
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--updates", type=int, default=8000)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--level", choices=embedded.LEVELS, default="basic")
-    parser.add_argument(
-        "--questions", type=int, default=200, help="unseen ones to ask at the end, of each number of steps"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    torch.manual_seed(arguments.seed)
-    arguments.output.mkdir(parents=True, exist_ok=True)
+def new_student(arguments: argparse.Namespace) -> tuple[T5ForConditionalGeneration, T5TokenizerFast]:
+    """Return a T5 with random weights and a vocabulary of the stories' words, saved in the output folder."""
     stories = [
         story
         for level in embedded.LEVELS
@@ -201,7 +186,33 @@ def main() -> None:
         decoder_start_token_id=0,
         n_positions=512,
     )
-    model = T5ForConditionalGeneration(config)
+    return T5ForConditionalGeneration(config), tokenizer
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--updates", type=int, default=5000)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--max-steps", type=int, default=1, help="most steps of the stories that it learns")
+    parser.add_argument("--start", type=Path, help="a student made by this script, to learn on from")
+    parser.add_argument("--level", choices=embedded.LEVELS, default="basic")
+    parser.add_argument(
+        "--questions", type=int, default=200, help="unseen ones to ask at the end, of each number of steps"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.manual_seed(arguments.seed)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.start is None:
+        model, tokenizer = new_student(arguments)
+    else:
+        model, tokenizer = load_with_tokenizer(str(arguments.start))
+        tokenizer.save_pretrained(arguments.output)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, cue {CUE!r}", file=sys.stderr)
     train(model, tokenizer, arguments)
     model.save_pretrained(arguments.output)

@@ -37,7 +37,7 @@ def test_separate_sums_are_answered_by_the_last_one(script: dict[str, object]) -
 
 
 def test_stories_have_one_step_each_and_are_of_the_train_split(script: dict[str, object]) -> None:
-    pairs = script["single_steps"](random.Random(0), 300, "basic")  # type: ignore[operator]
+    pairs = script["short_stories"](random.Random(0), 300, "basic", 1)  # type: ignore[operator]
     lengths = set()
     for question, rationale in pairs:
         stories = re.findall(r".*?\?", question.question)
