@@ -5,7 +5,7 @@
 It trains a vocabulary (whole words, digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train* stories
 of the embedded set: single sums, up to three separate ones in a row, and stories with a single step, alone or two separate ones in a row.
 Every third example has its steps in the input, so that only the answer is to be said. It never sees a story with two steps or more, nor a
-test question. `--max-steps` lets it read longer ones, and `--start` goes on from an earlier student. At the end it prints how many unseen stories of one, two and three steps the student answers.
+test question. `--max-steps` lets it read longer ones, and `--start` continues from an earlier student. At the end it prints how many unseen stories of one, two and three steps the student answers.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--max-steps", type=int, default=1, help="most steps of the stories that it learns")
-    parser.add_argument("--start", type=Path, help="a student made by this script, to learn on from")
+    parser.add_argument("--start", type=Path, help="a student made by this script, to continue from")
     parser.add_argument("--level", choices=embedded.LEVELS, default="basic")
     parser.add_argument(
         "--questions", type=int, default=200, help="unseen ones to ask at the end, of each number of steps"
