@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +65,7 @@ def _figures(run: Run) -> dict[str, Any]:
     return {
         "test": evaluation.get("test"),
         "validation": evaluation.get("validation"),
+        "keypoint_mimicry": evaluation.get("keypoint_mimicry"),
         "target_tokens": distillation.get("target_tokens"),
         "seconds": round(sum(float(phase["seconds"]) for phase in phases), 1),
         "distillation_seconds": run.manifest["phases"]["distillation"]["seconds"],
@@ -126,6 +127,7 @@ def _print(document: Mapping[str, Any]) -> None:
         for run in document["runs"]
     ]
     terminal.print_table("", ("run", "test accuracy %", "by steps", "target tokens", "time"), rows)
+    print_mimicry(document["runs"])
     pairs = [
         (
             pair["second"],
@@ -142,6 +144,24 @@ def _print(document: Mapping[str, Any]) -> None:
     settings = [(key, *map(repr, values)) for key, values in document["settings"].items()]
     if settings:
         terminal.print_table("\ndiffering settings", ("setting", *(run["run"] for run in document["runs"])), settings)
+
+
+def print_mimicry(runs: Sequence[Mapping[str, Any]]) -> None:
+    """Print what each run makes of keypoints and of other tokens, if any run measured it."""
+    measured = [(run["run"], run["keypoint_mimicry"]) for run in runs if run["keypoint_mimicry"]]
+    if not measured:
+        return
+    rows = [
+        (label, found["keypoints"], *_scores(found["on_keypoints"]), *_scores(found["on_others"]))
+        for label, found in measured
+    ]
+    columns = ("run", "keypoints by", "keypoint loss", "keypoints right %", "other loss", "others right %")
+    terminal.print_table("\ntokens of held-out rationales, losses in nats per token", columns, rows)
+
+
+def _scores(score: Mapping[str, Any]) -> tuple[str, str]:
+    loss = "-" if score["nll"] is None else f"{score['nll']:.3f}"
+    return loss, terminal.percent(score["accuracy"])
 
 
 def _p(value: float | None) -> str:

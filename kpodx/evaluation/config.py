@@ -18,6 +18,8 @@ class EvaluationConfig(Config):
     """Longest answer, in tokens."""
     batch_size: int = Field(default=64, ge=1)
     """Questions answered at a time."""
+    max_keypoint_rationales: int = Field(default=256, ge=0)
+    """Most gold rationales of test questions to measure keypoint mimicry on; 0 turns it off."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Coverage of the accuracy intervals, and the level of the one-sided tests of packages, which needs more than one half."""
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.02

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -36,9 +36,31 @@ def _row_nll(logits: Float[Tensor, "length vocabulary"], labels: Int[Tensor, " l
 
 def token_nll(model: Model, batch: dict[str, Any], *, encoder_decoder: bool) -> Tensor:
     """Run the model on a collated batch and return the NLL of each label, float32 [B, L] (equation 1, per token)."""
+    return nll_from_logits(_logits(model, batch, encoder_decoder), batch["labels"], causal=not encoder_decoder)
+
+
+def token_scores(model: Model, batch: dict[str, Any], *, encoder_decoder: bool) -> Tensor:
+    """Run the model on a collated batch and return the NLL of each label and whether it is the likeliest token, float32 [2, B, L]."""
+    logits, labels = _logits(model, batch, encoder_decoder), batch["labels"]
+    nll = nll_from_logits(logits, labels, causal=not encoder_decoder)
+    return torch.stack([nll, hits_from_logits(logits, labels, causal=not encoder_decoder).to(nll.dtype)])
+
+
+def hits_from_logits(
+    logits: Float[Tensor, "batch length vocabulary"], labels: Int[Tensor, "batch length"], *, causal: bool
+) -> Bool[Tensor, "batch length"]:
+    """Return whether each label is the token of the highest logit; False without a label. See `nll_from_logits` for the shift."""
+    if causal:
+        tail = hits_from_logits(logits[:, :-1], labels[:, 1:], causal=False)
+        return functional.pad(tail, (1, 0))
+    hits: Tensor = logits.argmax(dim=-1) == labels
+    return hits
+
+
+def _logits(model: Model, batch: dict[str, Any], encoder_decoder: bool) -> Tensor:
     names = ["input_ids", "attention_mask", *(["decoder_input_ids"] if encoder_decoder else [])]
-    logits = model(**{name: batch[name] for name in names}, use_cache=False).logits
-    return nll_from_logits(logits, batch["labels"], causal=not encoder_decoder)
+    logits: Tensor = model(**{name: batch[name] for name in names}, use_cache=False).logits
+    return logits
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:

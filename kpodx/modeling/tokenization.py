@@ -138,6 +138,13 @@ def tokenize_rationales(
     ]
 
 
+def input_and_target(item: TokenizedRationale, *, encoder_decoder: bool) -> tuple[int, int]:
+    """Return how many tokens a student's input and target take; a decoder-only student's input holds the target too."""
+    target = len(item.rationale_ids) + len(item.answer_ids) + 1
+    prompt = len(item.prompt_ids) + 1
+    return (prompt if encoder_decoder else prompt + target), target
+
+
 def check_lengths(
     rationales: Sequence[TokenizedRationale],
     *,
@@ -153,11 +160,8 @@ def check_lengths(
     """
     too_long = []
     for item in rationales:
-        target = len(item.rationale_ids) + len(item.answer_ids) + 1
-        whole = len(item.prompt_ids) + 1
-        if not encoder_decoder:
-            whole += target
-        elif steps_in_encoder:
+        whole, target = input_and_target(item, encoder_decoder=encoder_decoder)
+        if encoder_decoder and steps_in_encoder:
             whole += len(item.rationale_ids)
         if target > max_target_tokens or whole > max_input_tokens:
             too_long.append((item.rationale_id, whole, target))

@@ -12,11 +12,12 @@ from typing import Literal
 from kpodx.rationales.config import AcceptKind, FilterKind
 from kpodx.rationales.requests import FailureReason
 from kpodx.rationales.selection import commonest_answer, most_diverse
-from kpodx.schema import Question, Rationale, Span, Split
+from kpodx.schema import Question, Rationale, Split
 from kpodx.text.announcement_forms import is_bare_value
 from kpodx.text.answers import AnswerReading, AnswerSource, answers_equal, read_answer, read_reply
 from kpodx.text.completeness import TornReason, why_torn
 from kpodx.text.completions import clean_completion, remove_calculator_marks
+from kpodx.text.keypoints import gold_keypoints
 from kpodx.text.reasoning import take_apart
 from kpodx.text.steps import count_steps
 
@@ -437,20 +438,6 @@ def _rationale(question: Question, reading: Reading, limits: Limits, teacher: st
     answer = question.answer if reading.is_correct else own
     keypoints = gold_keypoints(question, reading.text)
     return Rationale(f"{question.id}/{digest}", question.id, reading.text, answer, teacher, keypoints)
-
-
-def gold_keypoints(question: Question, text: str) -> tuple[Span, ...] | None:
-    """Return the marked keypoints of `text` if it is the head of one of the question's gold rationales, else None.
-
-    >>> gold, spans = "Add 3 + 4 = 7. So 7.", ((4, 13), (18, 19))
-    >>> question = Question("q", Split.TRAIN, "?", "7", gold_rationales=(gold,), gold_keypoints=(spans,))
-    >>> gold_keypoints(question, "Add 3 + 4 = 7.")
-    ((4, 13),)
-    """
-    for gold, spans in zip(question.gold_rationales, question.gold_keypoints, strict=False):
-        if gold.startswith(text):
-            return tuple(span for span in spans if span[1] <= len(text))
-    return None
 
 
 def _excerpt(candidate: Candidate) -> str:

@@ -28,10 +28,14 @@ def describe_data(run: Run) -> dict[str, Any]:
 
 
 def describe_accuracy(run: Run) -> dict[str, Any]:
-    """The student's accuracy by split, with Wilson intervals, in all and by number of reference steps."""
+    """Return accuracy by split, with Wilson intervals, in all and by number of reference steps, and keypoint mimicry."""
     summary = run.summary("evaluation")
     splits = {split: summary[split] for split in ("validation", "test") if summary.get(split)}
-    return {"confidence": run.manifest["recipe"]["evaluation"].get("confidence", 0.95), "splits": splits}
+    return {
+        "confidence": run.manifest["recipe"]["evaluation"].get("confidence", 0.95),
+        "splits": splits,
+        "keypoint_mimicry": summary.get("keypoint_mimicry"),
+    }
 
 
 Describe = Callable[[Run], Any]

@@ -113,7 +113,20 @@ def _remeasured(stages: Sequence[int]) -> list[str]:
 
 def _evaluation(summary: Mapping[str, Any]) -> list[str]:
     parts = {split: summary.get(split) or {} for split in ("validation", "test")}
-    return [f"{split}: {part['n']:,} answered" for split, part in parts.items() if part]
+    answered = [f"{split}: {part['n']:,} answered" for split, part in parts.items() if part]
+    return [*answered, *_mimicry(summary.get("keypoint_mimicry") or {})]
+
+
+def _mimicry(found: Mapping[str, Any]) -> list[str]:
+    """Return the scores on keypoints of held-out rationales, and on all their other tokens."""
+    if not found:
+        return []
+    scores = (("keypoints", found["on_keypoints"]), ("other tokens", found["on_others"]))
+    return [
+        f"{words} {score['nll']:.3f} nats, {percent(score['accuracy'])} % right"
+        for words, score in scores
+        if score["num_tokens"]
+    ]
 
 
 _HEADLINES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {

@@ -8,7 +8,7 @@ from typing import Any
 from kpodx.reporting.axes import Axis, linear_axis, share_axis
 from kpodx.reporting.charts import Interval, Point, Series, interval_chart, line_chart
 from kpodx.reporting.markup import Markup, table, tag
-from kpodx.reporting.words import count, figure, figure_of, section, share, with_interval
+from kpodx.reporting.words import count, figure, figure_of, section, share, source, with_interval
 from kpodx.text.figures import percent, show_seconds
 
 FEW_EPOCHS = 12
@@ -191,6 +191,30 @@ def accuracy_section(part: Mapping[str, Any], folder: str) -> Markup:
         "How often the student is right",
         tag("p", "; ".join(said).capitalize(), ". ", words),
         tag("div", drawn, class_="figures"),
+        _mimicry(part["keypoint_mimicry"], folder) if part.get("keypoint_mimicry") else None,
+    )
+
+
+def _mimicry(found: Mapping[str, Any], folder: str) -> Markup:
+    """Show how well the student says keypoints and other tokens of held-out rationales."""
+    marked = found["keypoints"] == "gold"
+    known = "the tokens that the question set marks" if marked else "digits and operators, as the set marks none"
+    left_out = found["num_too_long"]
+    words = (
+        f"On the gold rationales of {count(found['num_rationales'])} test questions, each token predicted behind the true ones "
+        f"before it. Keypoints are {known}."
+    )
+    if left_out:
+        words += f" {count(left_out)} longer rationales are left out."
+    rows = [
+        (name, figure_of(score["nll"]), share(score["accuracy"]), count(score["num_tokens"]))
+        for name, score in (("keypoints", found["on_keypoints"]), ("all others", found["on_others"]))
+    ]
+    return tag(
+        "div",
+        tag("h3", "Keypoint mimicry"),
+        tag("p", words, source([f"{folder}/done.json"])),
+        table(("tokens", "loss, nats per token", "likeliest token right", "how many"), rows),
     )
 
 

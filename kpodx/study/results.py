@@ -17,6 +17,7 @@ from kpodx.runs import Run, load_run
 from kpodx.schema import Split
 from kpodx.statistics import crossed_bootstrap, holm
 from kpodx.study.config import StudyConfig
+from kpodx.study.keypoints import KeypointFigures, mean_figures, read_figures
 from kpodx.study.plan import StudyPlan, StudyRun
 
 BOOTSTRAP_SEED = 0
@@ -35,6 +36,7 @@ class RunResult:
         updates, target_tokens, training_seconds: what the training took.
         phase_seconds: how long each phase took when it ran, here or in the run that shared it.
         learning: (epoch, validation accuracy) pairs.
+        keypoints: its keypoint mimicry, None if it was not measured.
     """
 
     variant: str
@@ -49,6 +51,7 @@ class RunResult:
     training_seconds: float
     phase_seconds: dict[str, float]
     learning: list[tuple[float, float]]
+    keypoints: KeypointFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class VariantResult:
     training_seconds: float
     learning: list[tuple[float, float]]
     difference: Difference | None
+    keypoints: KeypointFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ def read_run(run: StudyRun, split: Split) -> RunResult | None:
         training_seconds=distillation["training_seconds"],
         phase_seconds={name: round(float(entry["seconds"]), 1) for name, entry in opened.manifest["phases"].items()},
         learning=[(float(epoch), accuracy) for epoch, accuracy in curve.items()],
+        keypoints=read_figures(evaluation.get("keypoint_mimicry")),
     )
 
 
@@ -181,6 +186,7 @@ def summarize(study: StudyConfig, plan: StudyPlan) -> StudyResult:
                 training_seconds=round(statistics.mean(run.training_seconds for run in found), 1),
                 learning=_mean_curve([run.learning for run in found]),
                 difference=differences.get(name),
+                keypoints=mean_figures([run.keypoints for run in found]),
             )
         )
     return StudyResult(

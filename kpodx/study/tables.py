@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import astuple, fields
 
+from kpodx.study.keypoints import KeypointFigures, mean_figures
 from kpodx.study.results import Difference, StudyResult, VariantResult
 from kpodx.text.figures import percent
 
@@ -21,6 +23,7 @@ def columns(result: StudyResult) -> list[str]:
         *(f"{steps} steps" for steps in _steps(result)),
         f"points over {result.baseline} [95 %]",
         "p (Holm)",
+        *_keypoint_columns(result),
         "updates",
         "target tokens",
         "seconds",
@@ -38,6 +41,7 @@ def rows(result: StudyResult) -> list[list[str]]:
             *(percent(variant.by_steps.get(name)) for name in steps),
             _points(variant.difference),
             _p_value(variant.difference),
+            *_keypoint_cells(result, variant),
             f"{variant.updates:,}",
             f"{variant.target_tokens:,}",
             f"{variant.training_seconds:,.0f}",
@@ -60,8 +64,11 @@ def how_made(result: StudyResult) -> str:
     return (
         f"Study {result.name} on recipe {result.recipe}, kpodx {result.kpodx_version}: {result.num_questions} {result.split} questions, "
         f"seeds {', '.join(map(str, seeds))} of {result.seed_setting}; differences are paired by seed and question, with a bootstrap "
-        "interval over both and Holm's correction."
+        f"interval over both and Holm's correction.{_how_keypoints_are_known(result)}"
     )
+
+
+_CSV = ("variant", "seed", "accuracy", "validation_accuracy", "updates", "target_tokens", "training_seconds")
 
 
 def comma_separated(result: StudyResult) -> str:
@@ -69,13 +76,12 @@ def comma_separated(result: StudyResult) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(
-        ["variant", "seed", "accuracy", "validation_accuracy", "updates", "target_tokens", "training_seconds"]
+        [*_CSV, *(field.name if field.name != "source" else "keypoints" for field in fields(KeypointFigures))]
     )
     for run in result.runs:
-        validation = "" if run.validation_accuracy is None else run.validation_accuracy
-        writer.writerow(
-            [run.variant, run.seed, run.accuracy, validation, run.updates, run.target_tokens, run.training_seconds]
-        )
+        figures = astuple(run.keypoints) if run.keypoints else (None,) * len(fields(KeypointFigures))
+        # The writer leaves a cell empty for None.
+        writer.writerow([*(getattr(run, name) for name in _CSV), *figures])
     return stream.getvalue()
 
 
@@ -83,6 +89,7 @@ def latex(result: StudyResult) -> str:
     """Return the table as a LaTeX tabular (package booktabs), without the columns of cost."""
     steps = _steps(result)
     head = ["Variant", "Accuracy", *(f"{name} steps" for name in steps), f"$\\Delta$ {result.baseline}", "$p$"]
+    head += map(str.capitalize, _keypoint_columns(result))
     body = [
         [
             _tex(variant.name),
@@ -90,6 +97,7 @@ def latex(result: StudyResult) -> str:
             *(percent(variant.by_steps.get(name)) for name in steps),
             _points(variant.difference).replace("−", "$-$").replace(NONE, "--"),
             _p_value(variant.difference).replace("<", "$<$").replace(NONE, "--"),
+            *(cell.replace(NONE, "--") for cell in _keypoint_cells(result, variant)),
         ]
         for variant in result.variants
     ]
@@ -109,6 +117,39 @@ def latex(result: StudyResult) -> str:
 def _steps(result: StudyResult) -> list[str]:
     found = {steps for variant in result.variants for steps in variant.by_steps}
     return sorted(found, key=lambda steps: (len(steps), steps))
+
+
+def _keypoint_columns(result: StudyResult) -> list[str]:
+    """Return the headings of keypoint mimicry if any run measured it."""
+    measured = any(variant.keypoints for variant in result.variants)
+    return ["keypoint loss", "keypoints right", "other loss", "others right"] if measured else []
+
+
+def _keypoint_cells(result: StudyResult, variant: VariantResult) -> list[str]:
+    """Return a variant's cells below `_keypoint_columns`: losses in nats per token, shares in percent."""
+    columns, found = _keypoint_columns(result), variant.keypoints
+    if found is None:
+        return [NONE] * len(columns)
+    return [
+        _nats(found.keypoint_nll),
+        percent(found.keypoint_accuracy),
+        _nats(found.other_nll),
+        percent(found.other_accuracy),
+    ]
+
+
+def _nats(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
+
+
+def _how_keypoints_are_known(result: StudyResult) -> str:
+    known = mean_figures([variant.keypoints for variant in result.variants])
+    if known is None:
+        return ""
+    return (
+        " Keypoint figures are means over seeds, per token of the gold rationales of test questions, in nats and percent; "
+        f"keypoints are known by {known.source}."
+    )
 
 
 def _mean(variant: VariantResult) -> str:

@@ -53,6 +53,10 @@ class TokenType(StrEnum):
     PUNCTUATION = "punctuation"
 
 
+KEYPOINT_TYPES = (TokenType.DIGIT, TokenType.OPERATOR)
+"""The types that count as keypoints if nobody marked any."""
+
+
 # The tokens of a vocabulary come again and again.
 @functools.lru_cache(maxsize=65_536)
 def token_type(text: str) -> TokenType:

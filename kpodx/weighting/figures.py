@@ -11,9 +11,7 @@ from kpodx.modeling.loading import Tokenizer
 from kpodx.modeling.tokenization import encode_continuations
 from kpodx.schema import Rationale, TokenWeights
 from kpodx.statistics import rank_separation
-from kpodx.text.token_types import TokenType, token_type
-
-KEYPOINT_TYPES = (TokenType.DIGIT, TokenType.OPERATOR)
+from kpodx.text.token_types import KEYPOINT_TYPES, TokenType, token_type
 
 
 def weights_by_type(weights: TokenWeights, rationales: Sequence[Rationale], tokenizer: Tokenizer) -> dict[str, object]:

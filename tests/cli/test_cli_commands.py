@@ -24,7 +24,7 @@ import pytest
 
 from kpodx import cli
 from kpodx.artifacts import save_predictions, save_questions, save_rationales, save_token_weights
-from kpodx.cli.compare import differing_settings, paired
+from kpodx.cli.compare import differing_settings, paired, print_mimicry
 from kpodx.cli.distill import resume_command
 from kpodx.cli.doctor import EXTRAS
 from kpodx.cli.show import paint
@@ -141,6 +141,11 @@ def test_each_phase_says_what_it_found() -> None:
     assert headline("distillation", adaptive) == "kpod · difficulties measured again before stage 2, 4"
     assert headline("curriculum", {"strategy": "kpod", "full_stage": 3}) == "kpod · the whole budget from stage 3"
     assert headline("evaluation", {"validation": None, "test": {"n": 3}}) == "test: 3 answered"
+    high, low = {"nll": 0.125, "accuracy": 0.975, "num_tokens": 9}, {"nll": None, "accuracy": None, "num_tokens": 0}
+    mimicry = {"keypoints": "gold", "num_rationales": 3, "num_too_long": 0, "on_keypoints": high, "on_others": low}
+    said = "test: 3 answered · keypoints 0.125 nats, 97.5 % right"
+    assert headline("evaluation", {"test": {"n": 3}, "keypoint_mimicry": mimicry}) == said
+    assert headline("evaluation", {"test": {"n": 3}, "keypoint_mimicry": None}) == "test: 3 answered"
     found = {"kept": 1234, "completions": 1300, "rejected": {"wrong_answer": 66, "empty": 0}}
     assert headline("rationales", found) == "kept 1,234 of 1,300 · wrong answer 66"
     assert headline("other", {"a_b": 1.23456, "c": [1], "d": "x"}) == "a b 1.235 · d x"
@@ -438,6 +443,7 @@ def two_runs(kpodx: Terminal) -> None:
 def test_compare_pairs_the_test_questions(kpodx: Terminal) -> None:
     two_runs(kpodx)
     document = kpodx.json("compare", "a", "b")
+    assert [run["keypoint_mimicry"] for run in document["runs"]] == [None, None]
     [pair] = document["paired"]
     assert (pair["n"], pair["only_first"], pair["only_second"]) == (4, 1, 3)
     assert pair["p_value"] == pytest.approx(0.625), "two-sided exact: 2 (1 + 4) / 16"
@@ -445,6 +451,17 @@ def test_compare_pairs_the_test_questions(kpodx: Terminal) -> None:
     assert kpodx("compare", "a", "b") == 0
     assert "0.6250" in kpodx.out
     assert "seed" in kpodx.out
+
+
+def test_compare_shows_keypoint_mimicry_if_a_run_measured_it(capsys: pytest.CaptureFixture[str]) -> None:
+    high, low = {"nll": 0.125, "accuracy": 0.9, "num_tokens": 9}, {"nll": None, "accuracy": None, "num_tokens": 0}
+    found = {"keypoints": "gold", "num_rationales": 3, "num_too_long": 0, "on_keypoints": high, "on_others": low}
+    print_mimicry([{"run": "runs/a", "keypoint_mimicry": None}, {"run": "runs/b", "keypoint_mimicry": found}])
+    shown = capsys.readouterr().out
+    assert re.search(r"runs/b\s+gold\s+0\.125\s+90\.0\s+-\s+-", shown)
+    assert "runs/a" not in shown
+    print_mimicry([{"run": "runs/a", "keypoint_mimicry": None}])
+    assert capsys.readouterr().out == ""
 
 
 def test_compare_says_where_nothing_can_be_compared(kpodx: Terminal) -> None:

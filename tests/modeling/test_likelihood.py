@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kpodx.modeling.examples import IGNORED, Placement, build_example, collate, model_family
-from kpodx.modeling.likelihood import autocast, nll_from_logits, token_nll
+from kpodx.modeling.likelihood import autocast, hits_from_logits, nll_from_logits, token_nll, token_scores
 from kpodx.modeling.loading import load_model, load_tokenizer
 from kpodx.modeling.tokenization import TokenizedRationale
 
@@ -89,6 +89,34 @@ def test_a_padded_batch_scores_as_one_token_at_a_time(
             found = nll[row][batch["labels"][row] != IGNORED].tolist()
             assert found == pytest.approx(one_by_one(model, placement, item, given_tokens), abs=1e-4), folder
             assert np.std(found) > 0.01
+
+
+def test_hits_by_hand() -> None:
+    labels = torch.tensor([[0, 1, 0]])
+    # The likeliest tokens are 0, 1, 2; a decoder-only model's stand one place before their label.
+    assert hits_from_logits(LOGITS, labels, causal=False).tolist() == [[True, True, False]]
+    assert hits_from_logits(LOGITS, labels, causal=True).tolist() == [[False, False, False]]
+    assert hits_from_logits(LOGITS, torch.tensor([[2, 0, 1]]), causal=True).tolist() == [[False, True, True]]
+    assert not hits_from_logits(LOGITS, torch.full((1, 3), IGNORED), causal=False).any()
+
+
+@torch.no_grad()
+def test_scores_are_losses_with_hits_below_them(tiny_t5: Path, tiny_llama: Path) -> None:
+    for folder in (tiny_t5, tiny_llama):
+        model, tokenizer = load_model(str(folder)).eval(), load_tokenizer(str(folder))
+        family = model_family(model, tokenizer)
+        batch = collate([build_example(item, None, 0, family, row=0) for item in ITEMS], family)
+        labels = batch["labels"]
+        names = ["input_ids", "attention_mask", *(["decoder_input_ids"] if family.encoder_decoder else [])]
+        shift = 0 if family.encoder_decoder else 1
+        likeliest = model(**{name: batch[name] for name in names}).logits.argmax(dim=-1).roll(shift, dims=1)
+        # With the likeliest token as its label, and not fed back, every target is a hit.
+        target = torch.where(labels == IGNORED, labels, likeliest)
+        nll, hits = token_scores(model, batch | {"labels": target}, encoder_decoder=family.encoder_decoder)
+        assert torch.equal(hits == 1, labels != IGNORED)
+        nll, hits = token_scores(model, batch, encoder_decoder=family.encoder_decoder)
+        assert torch.equal(nll, token_nll(model, batch, encoder_decoder=family.encoder_decoder))
+        assert torch.equal(hits == 1, labels == likeliest)
 
 
 def test_autocast_changes_nothing_in_float32() -> None:

@@ -131,6 +131,31 @@ def test_tables_show_the_figures_of_the_document(whole: tuple[dict[str, Any], Pa
     ]
 
 
+def test_keypoint_mimicry_is_shown_if_it_was_measured(whole: tuple[dict[str, Any], Parsed], tmp_path: Path) -> None:
+    document, page = whole
+    assert document["accuracy"]["keypoint_mimicry"] is None
+    assert "Keypoint mimicry" not in page.text
+    found = {
+        "keypoints": "token-type",
+        "num_rationales": 9,
+        "num_too_long": 2,
+        "on_keypoints": {"nll": 0.125, "accuracy": 0.9, "num_tokens": 1234},
+        "on_others": {"nll": None, "accuracy": None, "num_tokens": 0},
+    }
+    run = make_run(tmp_path / "run")
+    done = run / "evaluation" / "a1" / "done.json"
+    content = read_json(done)
+    write_json(done, {**content, "summary": {**content["summary"], "keypoint_mimicry": found}})
+    document, page = page_of(run)
+    assert document["accuracy"]["keypoint_mimicry"] == found
+    assert page.tables["tokens", "loss, nats per token", "likeliest token right", "how many"] == [
+        ["keypoints", "0.125", "90.0 %", "1,234"],
+        ["all others", "–", "–", "0"],
+    ]
+    assert "gold rationales of 9 test questions" in page.text
+    assert "Keypoints are digits and operators, as the set marks none. 2 longer rationales are left out." in page.text
+
+
 def test_the_table_of_packages_is_the_documents(whole: tuple[dict[str, Any], Parsed]) -> None:
     document, page = whole
     [rows] = [rows for heading, rows in page.tables.items() if "McNemar p" in heading]

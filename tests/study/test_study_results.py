@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from kpodx.evaluation.mimicry import KeypointMimicry, TokenScore
 from kpodx.study import tables
 from kpodx.study.config import StudyConfig
+from kpodx.study.keypoints import KeypointFigures, mean_figures, read_figures
 from kpodx.study.page import charts, render_study_page, standalone_svg
 from kpodx.study.results import RunResult, StudyResult, VariantResult, compare_variants
 
@@ -22,6 +25,11 @@ def run_result(variant: str, seed: int, correct: list[int]) -> RunResult:
     return RunResult(
         variant, seed, f"runs/{variant}-{seed}", share, share, {"2": share}, answers, 10, 100, 1.5, {}, [(1.0, share)]
     )
+
+
+def figures(loss: float, accuracy: float) -> KeypointFigures:
+    """Figures of a run whose other tokens are twice as hard, and right half as often."""
+    return KeypointFigures("gold", loss, accuracy, 2 * loss, accuracy / 2)
 
 
 def test_a_variant_is_compared_on_the_seeds_and_questions_that_both_have() -> None:
@@ -103,8 +111,43 @@ def test_latex_escapes_what_it_must(result: StudyResult) -> None:
 def test_csv_has_a_line_per_run(result: StudyResult) -> None:
     lines = tables.comma_separated(result).splitlines()
     assert lines[0].startswith("variant,seed,accuracy")
+    assert lines[0].endswith(",keypoints,keypoint_nll,keypoint_accuracy,other_nll,other_accuracy")
     assert len(lines) == 9
-    assert lines[1] == "plain,0,0.5,0.5,10,100,1.5"
+    assert lines[1] == "plain,0,0.5,0.5,10,100,1.5,,,,,"
+
+
+def test_figures_are_means_over_the_seeds_that_have_them() -> None:
+    runs = [figures(0.25, 0.5), None, KeypointFigures("gold", 0.75, 1.0, None, None)]
+    assert mean_figures(runs) == KeypointFigures("gold", 0.5, 0.75, 0.5, 0.25)
+    assert mean_figures([None, None]) is None
+    assert mean_figures([]) is None
+    mixed = mean_figures([figures(0.25, 0.5), KeypointFigures("token-type", None, None, None, None)])
+    assert mixed == KeypointFigures("gold, token-type", 0.25, 0.5, 0.5, 0.25)
+
+
+def test_figures_are_read_from_what_the_evaluation_found() -> None:
+    found = KeypointMimicry("gold", 3, 0, TokenScore(0.25, 0.5, 7), TokenScore(None, None, 0))
+    assert read_figures(asdict(found)) == KeypointFigures("gold", 0.25, 0.5, None, None)
+    assert read_figures(None) is None
+
+
+def test_tables_show_keypoint_mimicry_if_a_run_measured_it(result: StudyResult) -> None:
+    assert "keypoint" not in tables.markdown(result)
+    assert "Keypoint" not in tables.latex(result)
+    first, *others = result.variants
+    runs = [replace(result.runs[0], keypoints=figures(0.25, 0.5)), *result.runs[1:]]
+    measured = replace(result, variants=[replace(first, keypoints=figures(0.25, 0.5)), *others], runs=runs)
+    text = tables.markdown(measured)
+    assert "| p (Holm) | keypoint loss | keypoints right | other loss | others right | updates |" in text
+    assert "| – | – | 0.250 | 50.0 | 0.500 | 25.0 | 10 | 100 | 2 |" in text
+    assert "| – | – | – | – | 10 | 100 | 2 |" in text
+    assert "keypoints are known by gold." in text
+    head, row = tables.latex(measured).splitlines()[3], tables.latex(measured).splitlines()[5]
+    assert head.endswith("$p$ & Keypoint loss & Keypoints right & Other loss & Others right \\\\")
+    assert row.endswith("& 0.250 & 50.0 & 0.500 & 25.0 \\\\")
+    assert tables.comma_separated(measured).splitlines()[1] == "plain,0,0.5,0.5,10,100,1.5,gold,0.25,0.5,0.5,0.25"
+    assert json.loads(json.dumps(measured.document()))["variants"][0]["keypoints"]["keypoint_nll"] == 0.25
+    assert "keypoints right" in render_study_page(measured)
 
 
 def test_the_document_is_json_without_single_answers(result: StudyResult) -> None:

@@ -142,6 +142,9 @@ def test_a_whole_study_and_again_without_work(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert [variant["name"] for variant in document["variants"]] == ["std-cot", "answer-only"]
     assert [variant["seeds"] for variant in document["variants"]] == [[0, 1], [0, 1]]
+    for variant in document["variants"]:
+        losses = [run["keypoints"]["keypoint_nll"] for run in document["runs"] if run["variant"] == variant["name"]]
+        assert variant["keypoints"]["keypoint_nll"] == pytest.approx(sum(losses) / 2)
     assert {path.name for path in (tmp_path / "out").glob("study.*")} == {
         "study.json", "study.md", "study.csv", "study.tex", "study.html",
     }  # fmt: skip
