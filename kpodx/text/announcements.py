@@ -21,6 +21,8 @@ _SIGNS = re.compile(
 _SIGN_HINTS = ("####", "\\boxed", "\\fbox")
 _LONGEST_LEAD = 160
 """At least as many characters as an announcement can have before its hint."""
+_BREAKS = (".", "\n")
+"""Characters that no strong announcement has before its hint; `cues.toml` promises so."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _markers(text: str) -> tuple[AnswerMarker, ...]:
     languages = load_cues().languages.values()
     found = list(_sign_markers(text, lower))
     for entry in languages:
-        found += _language_markers(text, lower, entry.strong, entry.hints, entry.language)
+        found += _language_markers(text, lower, entry.strong, entry.hints, entry.language, breaks=_BREAKS)
     if not found:
         for entry in languages:
             found += _language_markers(text, lower, entry.weak, entry.weak_hints, entry.language)
@@ -76,17 +78,31 @@ def _sign_markers(text: str, lower: str) -> Iterator[AnswerMarker]:
 
 
 def _language_markers(
-    text: str, lower: str, pattern: re.Pattern[str] | None, hints: tuple[str, ...], language: str
+    text: str,
+    lower: str,
+    pattern: re.Pattern[str] | None,
+    hints: tuple[str, ...],
+    language: str,
+    breaks: tuple[str, ...] = (),
 ) -> Iterator[AnswerMarker]:
-    """Yield the announcements that `pattern` finds, searching from a little before the first hint on."""
+    """Yield the announcements that `pattern` finds, searching from a little before the first hint on.
+
+    `breaks` are characters that no announcement of `pattern` has before its hint.
+    """
     places = [place for hint in hints if (place := lower.find(hint)) >= 0]
     places += [0] if any(hint[0] == "\n" and lower.startswith(hint[1:]) for hint in hints) else []
     if pattern is None or not places:
         return
     # Lower case keeps the place of every character unless it makes the text longer.
-    start = max(0, min(places) - _LONGEST_LEAD) if len(lower) == len(text) else 0
+    start = _search_start(lower, min(places), breaks) if len(lower) == len(text) else 0
     for match in pattern.finditer(text, start):
         yield AnswerMarker(match.start(), match.end(), language=language)
+
+
+def _search_start(lower: str, hint: int, breaks: tuple[str, ...]) -> int:
+    """Return the first place where an announcement with a hint at or behind `hint` can begin."""
+    start = max(0, hint - _LONGEST_LEAD)
+    return max(start, *(lower.rfind(mark, start, hint) + 1 for mark in breaks)) if breaks else start
 
 
 def _without_overlaps(markers: list[AnswerMarker]) -> Iterator[AnswerMarker]:
