@@ -259,6 +259,9 @@ def _is_lone_value(source: _Source, index: int, draft: _Draft) -> bool:
         return is_bare_value(unbox(piece))
     if index == 0 and len(source.pieces) > 1 and _YES_NO.fullmatch(piece):
         return True
+    # With an option's text it may be the second piece from the end, but none further from it.
+    if 0 < index < len(source.pieces) - 2:
+        return False
     stop = index + 1 + _is_option_text(source, index + 1)
     is_edge = len(source.pieces) > stop - index and (index == 0 or stop == len(source.pieces))
     if not (is_edge and _fills_line(source, index, stop) and is_bare_value(piece)):
