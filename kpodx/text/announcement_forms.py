@@ -103,8 +103,6 @@ _HEADING = re.compile(
     rf"(?:(?:the|my|our|your)\s{{1,3}})?(?:{_KIND}answers?|{_SURE_KIND}solution)(?:\s{{1,3}}(?:choice|option))?\s{{0,3}}[:.]?\s{{0,6}}",
     re.IGNORECASE,
 )
-_HEADING_NOUNS = ("answer", "solution")
-"""One of these is in every heading for the answer."""
 _REMARK = re.compile(r"\W{0,4}I hope (?:it|this|that)(?: answer)? (?:is|was) correct\b", re.IGNORECASE)
 _TITLE = re.compile(
     r"\s{0,8}(?:#{1,6}\s[^\n]{0,120}|(?:#{1,6}\s{0,3})?(?:\*\*|__)[^*\n]{1,80}(?:\*\*|__):?|(?:\*\*)?step\s\d{1,2}\s?[:.]?(?:\*\*)?|\d{1,2}[.)]|[-*•])\s{0,40}",
@@ -156,7 +154,8 @@ def _is_inside_bracket(plain: str, place: int) -> bool:
 def is_answer_heading(piece: str) -> bool:
     """Return whether `piece` is a heading for the answer: "### Final Answer", "Step 5: State the answer"."""
     folded = piece.casefold()
-    if not any(noun in folded for noun in _HEADING_NOUNS):
+    # Every heading for the answer has one of these nouns.
+    if "answer" not in folded and "solution" not in folded:
         return False
     return _HEADING.fullmatch(piece.translate(_BLANK).replace(":", ": ")) is not None
 

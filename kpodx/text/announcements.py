@@ -89,12 +89,15 @@ def _language_markers(
 
     `breaks` are characters that no announcement of `pattern` has before its hint.
     """
-    places = [place for hint in hints if (place := lower.find(hint)) >= 0]
-    places += [0] if any(hint[0] == "\n" and lower.startswith(hint[1:]) for hint in hints) else []
-    if pattern is None or not places:
+    if pattern is None:
+        return
+    # A text begins with a new line, for hints that do.
+    lines = "\n" + lower
+    places = [place for hint in hints if (place := lines.find(hint)) >= 0]
+    if not places:
         return
     # Lower case keeps the place of every character unless it makes the text longer.
-    start = _search_start(lower, min(places), breaks) if len(lower) == len(text) else 0
+    start = _search_start(lower, max(0, min(places) - 1), breaks) if len(lower) == len(text) else 0
     for match in pattern.finditer(text, start):
         yield AnswerMarker(match.start(), match.end(), language=language)
 
