@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kpodx.text.cues import FULL_WIDTH, load_cues
+from kpodx.text.cues import FULL_WIDTH, Announcements, load_cues
 
 # "####" is a heading, too: it announces an answer at the end of the text, or if its line holds nothing but a value.
 _SIGNS = re.compile(
@@ -63,10 +63,10 @@ def _markers(text: str) -> tuple[AnswerMarker, ...]:
     languages = load_cues().languages.values()
     found = list(_sign_markers(text, lower))
     for entry in languages:
-        found += _language_markers(text, lower, entry.strong, entry.hints, entry.language, breaks=_BREAKS)
+        found += strong_markers(text, lower, entry)
     if not found:
         for entry in languages:
-            found += _language_markers(text, lower, entry.weak, entry.weak_hints, entry.language)
+            found += _weak_markers(text, lower, entry)
     return tuple(_without_overlaps(found))
 
 
@@ -77,35 +77,34 @@ def _sign_markers(text: str, lower: str) -> Iterator[AnswerMarker]:
             yield AnswerMarker(match.start(), match.end(), match["box"] is not None)
 
 
-def _language_markers(
-    text: str,
-    lower: str,
-    pattern: re.Pattern[str] | None,
-    hints: tuple[str, ...],
-    language: str,
-    breaks: tuple[str, ...] = (),
-) -> Iterator[AnswerMarker]:
-    """Yield the announcements that `pattern` finds, searching from a little before the first hint on.
+def strong_markers(text: str, lower: str, cues: Announcements) -> Iterator[AnswerMarker]:
+    """Yield the strong announcements of one language; `lower` is `text` in lower case."""
+    hint = _first_hint(lower, cues.hints)
+    if hint is not None:
+        start = max(hint - _LONGEST_LEAD, *(lower.rfind(mark, 0, hint) + 1 for mark in _BREAKS))
+        yield from _search(text, lower, cues.strong, start, cues.language)
 
-    `breaks` are characters that no announcement of `pattern` has before its hint.
-    """
-    if pattern is None:
-        return
+
+def _weak_markers(text: str, lower: str, cues: Announcements) -> Iterator[AnswerMarker]:
+    """Yield the weak announcements of one language."""
+    hint = _first_hint(lower, cues.weak_hints)
+    if hint is not None and cues.weak is not None:
+        yield from _search(text, lower, cues.weak, hint - _LONGEST_LEAD, cues.language)
+
+
+def _first_hint(lower: str, hints: tuple[str, ...]) -> int | None:
+    """Return where the first of `hints` is, None if the text holds none of them."""
     # A text begins with a new line, for hints that do.
     lines = "\n" + lower
     places = [place for hint in hints if (place := lines.find(hint)) >= 0]
-    if not places:
-        return
+    return max(0, min(places) - 1) if places else None
+
+
+def _search(text: str, lower: str, pattern: re.Pattern[str], start: int, language: str) -> Iterator[AnswerMarker]:
+    """Yield what `pattern` finds in `text` from `start`, a place in `lower`, on."""
     # Lower case keeps the place of every character unless it makes the text longer.
-    start = _search_start(lower, max(0, min(places) - 1), breaks) if len(lower) == len(text) else 0
-    for match in pattern.finditer(text, start):
+    for match in pattern.finditer(text, max(0, start) if len(lower) == len(text) else 0):
         yield AnswerMarker(match.start(), match.end(), language=language)
-
-
-def _search_start(lower: str, hint: int, breaks: tuple[str, ...]) -> int:
-    """Return the first place where an announcement with a hint at or behind `hint` can begin."""
-    start = max(0, hint - _LONGEST_LEAD)
-    return max(start, *(lower.rfind(mark, start, hint) + 1 for mark in breaks)) if breaks else start
 
 
 def _without_overlaps(markers: list[AnswerMarker]) -> Iterator[AnswerMarker]:
