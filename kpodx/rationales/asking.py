@@ -101,9 +101,8 @@ class Desk:
             if (request := waiting.get(record["key"])) is not None:
                 outcomes.failures[request.key] = load_failure(record, request)
         if not self.ask_failures_again:
-            unknown = [
-                r for r in waiting.values() if r.key not in outcomes.completions.keys() | outcomes.failures.keys()
-            ]
+            known = outcomes.completions.keys() | outcomes.failures.keys()
+            unknown = [request for key, request in waiting.items() if key not in known]
             for key, failure in self.cache.find_failures(unknown).items():
                 self.failures.append(failure_record(failure))
                 outcomes.failures[key] = failure

@@ -95,10 +95,9 @@ _PREDICATES = (
 _WHOLE = tuple(re.compile(_BEGIN + pattern) for pattern in _WHOLE_SENTENCES)
 _OPENED = tuple(map(re.compile, _CLAUSES))
 _PREDICATE = tuple(map(re.compile, _PREDICATES))
-_HINT = re.compile(
-    r"(?i:ans|choice|option|response|solution|final|correct|letter)|(?<![A-Za-z])(?:[A-J](?![\w'’])|[(\[]\s?[A-Za-z]\s?[)\]])"
-)
-"""One of these is in every form: most sentences are not searched further."""
+_HINT_WORD = re.compile(r"ans|choice|option|response|solution|final|correct|letter")
+_HINT_LETTER = re.compile(r"(?<![A-Za-z])(?:[A-J](?![^\W_]|['’])|[(\[][\W_]?[A-Za-z][\W_]?[)\]])")
+"""One of these is in every form, the letter with or without marks: most sentences are not searched further."""
 _QUESTION = re.compile(r"\b(?:what|how|whether|which|where|who|why|not|never|n't)\b|\?\s*\Z", re.IGNORECASE)
 _CLAUSE_BREAK = re.compile(r"[,;]\s|\b(?:so|thus|hence|therefore|and|because|since)\s", re.IGNORECASE)
 _SURE_KIND = _KIND.removesuffix("{0,3}") + "{1,3}"
@@ -137,9 +136,9 @@ def find_form(sentence: str) -> Form | None:
     >>> find_form("Hence option C is correct.") is not None, find_form("Option C has 3 wheels.")
     (True, None)
     """
-    plain = sentence.translate(_BLANK)
-    if _HINT.search(plain) is None:
+    if _HINT_WORD.search(sentence.casefold()) is None and _HINT_LETTER.search(sentence) is None:
         return None
+    plain = sentence.translate(_BLANK)
     if any(pattern.match(plain) for pattern in _WHOLE):
         return Form(0, len(sentence))
     for pattern in _PREDICATE:
@@ -160,6 +159,10 @@ def _is_inside_bracket(plain: str, place: int) -> bool:
 
 def is_answer_heading(piece: str) -> bool:
     """Return whether `piece` is a heading for the answer: "### Final Answer", "Step 5: State the answer"."""
+    folded = piece.casefold()
+    # Every heading for the answer has one of these nouns.
+    if "answer" not in folded and "solution" not in folded:
+        return False
     return _HEADING.fullmatch(piece.translate(_BLANK).replace(":", ": ")) is not None
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kpodx.text.cues import FULL_WIDTH, load_cues
+from kpodx.text.cues import FULL_WIDTH, Announcements, load_cues
 
 # "####" is a heading, too: it announces an answer at the end of the text, or if its line holds nothing but a value.
 _SIGNS = re.compile(
@@ -26,6 +26,8 @@ _CHECKED = re.compile(
 )
 _LONGEST_LEAD = 160
 """At least as many characters as an announcement can have before its hint."""
+_BREAKS = (".", "\n")
+"""Characters that no strong announcement has before its hint; `cues.toml` promises so."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,10 @@ def _markers(text: str) -> tuple[AnswerMarker, ...]:
     languages = load_cues().languages.values()
     found = list(_sign_markers(text, lower))
     for entry in languages:
-        found += _language_markers(text, lower, entry.strong, entry.hints, entry.language)
+        found += strong_markers(text, lower, entry)
     if not found:
         for entry in languages:
-            found += _language_markers(text, lower, entry.weak, entry.weak_hints, entry.language)
+            found += _weak_markers(text, lower, entry)
     return tuple(_without_overlaps(found))
 
 
@@ -80,17 +82,33 @@ def _sign_markers(text: str, lower: str) -> Iterator[AnswerMarker]:
             yield AnswerMarker(match.start(), match.end(), match["box"] is not None)
 
 
-def _language_markers(
-    text: str, lower: str, pattern: re.Pattern[str] | None, hints: tuple[str, ...], language: str
-) -> Iterator[AnswerMarker]:
-    """Yield the announcements that `pattern` finds, searching from a little before the first hint on."""
-    places = [place for hint in hints if (place := lower.find(hint)) >= 0]
-    places += [0] if any(hint[0] == "\n" and lower.startswith(hint[1:]) for hint in hints) else []
-    if pattern is None or not places:
-        return
+def strong_markers(text: str, lower: str, cues: Announcements) -> Iterator[AnswerMarker]:
+    """Yield the strong announcements of one language; `lower` is `text` in lower case."""
+    hint = _first_hint(lower, cues.hints)
+    if hint is not None:
+        start = max(hint - _LONGEST_LEAD, *(lower.rfind(mark, 0, hint) + 1 for mark in _BREAKS))
+        yield from _search(text, lower, cues.strong, start, cues.language)
+
+
+def _weak_markers(text: str, lower: str, cues: Announcements) -> Iterator[AnswerMarker]:
+    """Yield the weak announcements of one language."""
+    hint = _first_hint(lower, cues.weak_hints)
+    if hint is not None and cues.weak is not None:
+        yield from _search(text, lower, cues.weak, hint - _LONGEST_LEAD, cues.language)
+
+
+def _first_hint(lower: str, hints: tuple[str, ...]) -> int | None:
+    """Return where the first of `hints` is, None if the text holds none of them."""
+    # A text begins with a new line, for hints that do.
+    lines = "\n" + lower
+    places = [place for hint in hints if (place := lines.find(hint)) >= 0]
+    return max(0, min(places) - 1) if places else None
+
+
+def _search(text: str, lower: str, pattern: re.Pattern[str], start: int, language: str) -> Iterator[AnswerMarker]:
+    """Yield what `pattern` finds in `text` from `start`, a place in `lower`, on."""
     # Lower case keeps the place of every character unless it makes the text longer.
-    start = max(0, min(places) - _LONGEST_LEAD) if len(lower) == len(text) else 0
-    for match in pattern.finditer(text, start):
+    for match in pattern.finditer(text, max(0, start) if len(lower) == len(text) else 0):
         yield AnswerMarker(match.start(), match.end(), language=language)
 
 

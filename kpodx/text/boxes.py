@@ -13,7 +13,7 @@ _HAS_BOX = re.compile(rf"{_BOX}(?![a-zA-Z])")
 
 def has_box(text: str) -> bool:
     r"""Return whether `text` holds a \boxed{} or \fbox{}."""
-    return _HAS_BOX.search(text) is not None
+    return "\\" in text and _HAS_BOX.search(text) is not None
 
 
 def unbox(text: str) -> str:

@@ -18,7 +18,7 @@ _INLINE_FORMULA = re.compile(
 )
 _OPEN_FORMULA = re.compile(r"(?<!\\)\\\(|(?<![\\\w])\$(?=[a-zA-Z\\{(])|(?<![\\\d\s])\$\s{0,3}\Z|(?<!\d)\s\$\s{0,3}\Z")
 _POWER = re.compile(r"(?<=[\w)])\*\*(?=[\w(])|(?<=\s)\*\*(?=\s)")
-_OPENS = {"(": ")", "[": "]", "{": "}"}
+_OPENS = frozenset("([{")
 _SMILEY = re.compile(r"[:;]-?[()\[\]]|(?m:^[ \t]{0,8}(?:\d{1,2}|[A-Za-z])\)\s)")
 _FINAL_SMILEY = re.compile(r"\s[:;]-?[()]\s{0,3}\Z")
 _RULE = re.compile(r"(?:\s{0,3}[-*_=#]{3,80}\s{0,3})\Z")
@@ -58,7 +58,7 @@ def why_torn(text: str) -> TornReason | None:
         return "code"
     if _ends_in_formula(prose):
         return "formula"
-    last = _INLINE_FORMULA.sub(" 0 ", prose[-_WINDOW:]).rstrip()
+    last = _without_formulas(prose[-_WINDOW:]).rstrip()
     if _ends_in_emphasis(last):
         return "emphasis"
     if _ends_in_bracket(last):
@@ -77,6 +77,8 @@ def _without_regions(text: str) -> str | None:
         elif region.kind == "code":
             return None
     prose = "".join((*pieces, text[at:]))
+    if "`" not in prose:
+        return prose
     prose = _INLINE_CODE.sub(" 0 ", prose)
     last = prose[prose.rfind("\n") + 1 :]
     return None if last.count("`") % 2 else prose
@@ -87,18 +89,31 @@ def _ends_in_formula(prose: str) -> bool:
     if any(not region.is_closed for region in find_regions(prose)):
         return True
     last = prose[max(prose.rfind("\n\n"), len(prose) - _WINDOW, 0) :]
-    return _OPEN_FORMULA.search(_INLINE_FORMULA.sub(" 0 ", last)) is not None
+    return _may_hold_formula(last) and _OPEN_FORMULA.search(_without_formulas(last)) is not None
+
+
+def _may_hold_formula(text: str) -> bool:
+    r"""Return whether `text` holds a $ or \(, without which no formula within a line begins."""
+    return "$" in text or "\\(" in text
+
+
+def _without_formulas(text: str) -> str:
+    """Return `text` with each formula within a line replaced by a figure."""
+    return _INLINE_FORMULA.sub(" 0 ", text) if _may_hold_formula(text) else text
 
 
 def _ends_in_emphasis(last: str) -> bool:
     """Return whether ** is open in the last paragraph."""
     paragraph = last[last.rfind("\n\n") + 1 :]
-    return _POWER.sub(" ", paragraph).count("**") % 2 == 1
+    return "**" in paragraph and _POWER.sub(" ", paragraph).count("**") % 2 == 1
 
 
 def _ends_in_bracket(last: str) -> bool:
     """Return whether a bracket is open in the last line."""
-    line = _SMILEY.sub(" ", last[last.rfind("\n") + 1 :])
+    line = last[last.rfind("\n") + 1 :]
+    if _OPENS.isdisjoint(line):
+        return False
+    line = _SMILEY.sub(" ", line)
     opened: list[str] = []
     for character in line.replace("\\{", "{").replace("\\}", "}"):
         if character in _OPENS:
@@ -111,7 +126,7 @@ def _ends_in_bracket(last: str) -> bool:
 
 def _ends_in_sentence(text: str, last: str) -> bool:
     """Return whether the last line stops in the middle of a sentence, or announces what never comes."""
-    while _RULE.search(last[last.rfind("\n") + 1 :]) and "\n" in last:
+    while "\n" in last and _RULE.search(last[last.rfind("\n") + 1 :]):
         last = last[: last.rfind("\n")].rstrip()
     line = _FINAL_SMILEY.sub("", last[last.rfind("\n") + 1 :])
     if not line.strip(_CLOSERS):

@@ -83,7 +83,7 @@ def clean_completion(text: str, question: str = "") -> str:
     special = _SPECIAL_TOKEN.search(text)
     text = text[: special.start()] if special else text
     text = _without_restated(text, question)
-    run_on = _RUN_ON.search(text)
+    run_on = _find_run_on(text)
     text = text[: run_on.start()] if run_on else text
     leading = _LEADING_A.match(text)
     return without_closers(without_headings(text[leading.end() :] if leading else text)).strip()
@@ -118,9 +118,14 @@ def _heads_reasoning(heading: re.Match[str], rest: str) -> bool:
     return is_sentence and count_steps(rest) > 1
 
 
+def _find_run_on(text: str) -> re.Match[str] | None:
+    """Return the first line of `text` that opens a new question; a text of one line is not searched."""
+    return _RUN_ON.search(text) if "\n" in text else _RUN_ON.match(text)
+
+
 def _without_restated(text: str, question: str) -> str:
     """Return `text` without the question that it restates before it solves it."""
-    found = _RUN_ON.search(text)
+    found = _find_run_on(text)
     if found is None or not _restates(text, found, question):
         return text
     following = _RUN_ON.search(text, found.end())

@@ -169,8 +169,10 @@ def _compile(pattern: str) -> re.Pattern[str]:
 def _announcements(language: str, entry: Mapping[str, Any]) -> Announcements:
     """Return how `language` announces, its patterns compiled."""
     tail = r"[ *_]{0,4}[:：]?"
+    # Fails at once at most places, if the lead and the nouns begin with a word.
+    opening = r"\b(?=\w)" if entry["lead"].startswith(r"(?:\b") else ""
     sentence = (
-        rf"{entry['lead']}(?:{'|'.join(entry['nouns'])})(?:[ *_]{{0,3}}[(（][^()（）\n]{{1,40}}[)）])?[*_]{{0,2}}"
+        rf"{opening}{entry['lead']}(?:{'|'.join(entry['nouns'])})(?:[ *_]{{0,3}}[(（][^()（）\n]{{1,40}}[)）])?[*_]{{0,2}}"
         rf"(?:{'|'.join(entry['verbs'])}){tail}"
     )
     strong = "|".join([sentence, *entry["announcements"]])

@@ -59,12 +59,13 @@ def _outside(starts: Sequence[int], regions: Sequence[Region]) -> list[int]:
 
 def _joins(text: str, start: int, formulas: Sequence[Region]) -> bool:
     """Return whether the piece at `start` belongs to the one before it, because of a display formula between them."""
-    before = text[max(0, start - _LONGEST_GAP) : start].rstrip()
-    opens_formula = text.startswith(("\\[", "$$", "\\begin{"), start)
-    if opens_formula:
+    if text.startswith(("\\[", "$$", "\\begin{"), start):
         return _is_unfinished(text, start)
+    if not formulas:
+        return False
+    before = text[max(0, start - _LONGEST_GAP) : start].rstrip()
     follows_formula = before.endswith(("\\]", "$$")) or re.search(r"\\end\{\w{1,12}\*?\}\Z", before) is not None
-    return follows_formula and bool(formulas) and text[start].islower()
+    return follows_formula and text[start].islower()
 
 
 def _is_unfinished(text: str, stop: int) -> bool:

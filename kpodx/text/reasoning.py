@@ -221,8 +221,8 @@ def _prints_announcement(block: str) -> bool:
 def _find_marked(source: _Source, index: int) -> _Cut | None:
     """Return the cut of the first marker ("the answer is", "Answer:", "####") of a piece that announces an answer."""
     start, stop = source.pieces[index]
-    first = bisect_left(source.markers, (start, 0))
-    for marker_start, marker_stop in source.markers[first:]:
+    for number in range(bisect_left(source.markers, (start, 0)), len(source.markers)):
+        marker_start, marker_stop = source.markers[number]
         if marker_start >= stop:
             return None
         piece = source.text[start:stop]
@@ -333,9 +333,11 @@ def _is_option_text(source: _Source, index: int) -> bool:
 def _is_lone_value(source: _Source, index: int, draft: _Draft) -> bool:
     """Return whether a piece is nothing but the answer: a boxed value anywhere, any value as first or last line."""
     piece = source.piece(index)
-    if _follows_colon(draft):
+    is_boxed = has_box(piece)
+    # A value without a box is at an edge: with an option's text at most the second piece from the end.
+    if (0 < index < len(source.pieces) - 2 and not is_boxed) or _follows_colon(draft):
         return False
-    if has_box(piece):
+    if is_boxed:
         return is_bare_value(unbox(piece))
     if index == 0 and len(source.pieces) > 1 and _YES_NO.fullmatch(piece):
         return True
@@ -393,4 +395,6 @@ def _join(before: str, rest: str) -> str:
 
 def _tidy(text: str) -> str:
     """Return `text` with no more than one empty line in a row, and without horizontal rules at its end."""
+    if "\n" not in text:
+        return text.strip()
     return re.sub(r"\n[ \t]{0,20}\n(?:[ \t]{0,20}\n)+", "\n\n", _RULES.sub("", text.rstrip())).strip()

@@ -224,6 +224,8 @@ def _read_marks(text: str) -> Separated:
 
 def _without_marks(thought: str) -> str:
     """Return the text of a thought's own field; its marks say nothing there."""
+    if not thought:
+        return ""
     text = _STRAY_PIECE.sub("", thought)
     bounds = [0, *(place for mark in find_marks(text) for place in (mark.start, mark.stop)), len(text)]
     return _joined([text[start:stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True)])

@@ -40,6 +40,17 @@ def test_what_is_put_is_found(tmp_path: Path) -> None:
         assert len(again.find(map(request, range(5)))) == 2
 
 
+def test_what_is_kept_is_looked_up_in_linear_time(tmp_path: Path) -> None:
+    requests = [request(number) for number in range(20_000)]
+    with AnswerCache(tmp_path / "c.sqlite") as cache, Journal(tmp_path / "failures.jsonl") as failures:
+        cache.put(Completion(one, "It is so.") for one in requests)
+        desk = Desk(NoTeacher(), cache, failures, QuietProgress())
+        begun = time.process_time()
+        outcomes = desk.ask(requests, "")
+        assert time.process_time() - begun < 2.5
+    assert (outcomes.cached, outcomes.sent) == (20_000, 0)
+
+
 def test_the_first_answer_stays(tmp_path: Path) -> None:
     with AnswerCache(tmp_path / "c.sqlite") as cache:
         cache.put([completion(1)])

@@ -9,7 +9,7 @@ from importlib import resources
 
 import pytest
 
-from kpodx.text.announcements import find_answer_markers
+from kpodx.text.announcements import find_answer_markers, strong_markers
 from kpodx.text.cues import load_cues
 
 TABLE = tomllib.loads(resources.files("kpodx.text").joinpath("cues.toml").read_text(encoding="utf-8"))
@@ -112,6 +112,28 @@ def test_a_place_in_capitals_or_full_width_is_the_same(language: str) -> None:
     }[language]
     (marker,) = find_answer_markers(text)
     assert (marker.start, marker.stop, marker.language) == (2, len(text) - 1, language)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "So we have 18.5 apples. The answer, in dollars, is 5.",
+        "Is it 3? No! Among the answer choices! the best option is 5.\nans: 5",
+        "ans: 5",
+        "It is 4. (ans. 5) Final: 5",
+        "3.5 + 1.5 = 5. Therefore, the final\nresult is 5. My answer: B",
+        "Es sind 3.5 Liter. Also lautet die Antwort: 5. Richtig ist B.",
+        "Son 3.5. Por lo tanto, la respuesta final es 5. Resp. 5\nElijo B.",
+        "一共3.5。所以，答案是：5。故选B。\n答：5",
+        "She was right and chose the option of a letter. Correct: 5",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "She counts 2.5 eggs. ", "Is it so?\n", "She counts what is there. " * 20])
+def test_nothing_before_the_first_hint_is_lost(before: str, text: str) -> None:
+    whole = before + text
+    for cues in load_cues().languages.values():
+        found = [(marker.start, marker.stop) for marker in strong_markers(whole, whole.lower(), cues)]
+        assert found == [match.span() for match in cues.strong.finditer(whole)]
 
 
 def test_the_command_line_does_not_read_the_cues() -> None:
