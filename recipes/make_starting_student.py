@@ -5,7 +5,8 @@
 It trains a vocabulary (whole words, digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train* stories
 of the embedded set: single sums, up to three separate ones in a row, and stories with a single step, alone or two separate ones in a row.
 Every third example has its steps in the input, so that only the answer is to be said. It never sees a story with two steps or more, nor a
-test question. `--max-steps` lets it read longer ones, and `--start` continues from an earlier student. At the end it prints how many unseen stories of one, two and three steps the student answers.
+test question. `--max-steps` lets it read longer ones, and `--start` continues from an earlier student. At the end it prints how many
+unseen stories of one, two and three steps the student answers.
 """
 
 from __future__ import annotations
