@@ -17,7 +17,6 @@ from kpodx.errors import DataError
 from kpodx.rationales.asking import Desk
 from kpodx.rationales.cache import AnswerCache, default_cache
 from kpodx.rationales.requests import Completion, Failure, Message, Request, Usage
-from kpodx.runtime import SilentProgress
 
 
 def request(number: int, **changes: object) -> Request:
