@@ -1,11 +1,11 @@
-"""Thousands of damaged packages: each ends in an answer or in one line, never in a traceback, a crash, a hang or a file elsewhere.
+"""Damage packages thousands of times: each must end in an answer or a one-line error, never in a traceback, crash, hang or stray file.
 
     python benchmarks/mutated_packages.py PACKAGE [PACKAGE …] --count 10000 --processes 300 --output mutated.json
 
-Each mutation damages one file of a package, every file in turn: cut off, bits flipped, huge numbers, deep nesting, names that lead
-elsewhere, removed, swapped with another file, a folder or a pipe in its place. `kpodx` reads the manifest, once with the hash of the
-damaged file written into it; then the package's runner is asked, in a fork that has 30 seconds, and some of the time as a program of
-its own. The exit code is 1 if any of them did not end well.
+Each mutation damages one file of a package; the files take turns. It cuts the file off, flips bits, writes huge numbers, nests
+deeply, writes names that lead elsewhere, removes the file, swaps it with another one, or puts a folder or pipe in its place. The
+manifest gets the hash of the damaged file. `kpodx` reads the package; then a fork of the package's runner answers questions
+within 30 seconds. `--processes` of the runners are separate programs. The exit code is 1 if any of them did not end well.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("packages", type=Path, nargs="+")
     parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--processes", type=int, default=300, help="of them through the runner as a program")
+    parser.add_argument(
+        "--processes", type=int, default=300, help="how many of them run the runner as a separate program"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first mutation")
     parser.add_argument("--output", type=Path, help="JSON file")
@@ -137,12 +139,12 @@ class Bench:
     def damaged(self, rng: random.Random, turn: int) -> Iterator[str]:
         """Damage one file while the block runs; yields which, and how."""
         name = self.files[turn % len(self.files)]
-        # Questions may come through a pipe, whose writer is waited for: that is no fault.
+        # A pipe is a valid source of questions: the runner rightly waits for what is written into it, so this is not a hang.
         places = [place for place in PLACES if place != "pipe" or name.name != QUESTIONS]
         path, way = self.package / name, rng.choice([*WAYS, *places])
         try:
             self._damage(path, self._sound[name], way, rng)
-            # Else the hash alone would be looked at.
+            # Sign the damaged file: with a wrong hash it would be refused before anything reads it.
             if name.name != PACKAGE and path.is_file() and name.as_posix() in self.manifest["files"]:
                 self._sign(name)
             yield f"{name.as_posix()}: {way}"
@@ -182,7 +184,7 @@ class Bench:
         path.write_bytes(self._sound[name])
 
     def strangers(self) -> list[str]:
-        """Files that were not there before; Python's own caches do not count."""
+        """Return the files that were not there before; Python's own caches do not count."""
         new = {path for path in self.folder.rglob("*") if "__pycache__" not in path.parts} - self._known
         return sorted(str(path) for path in new)
 
@@ -199,7 +201,7 @@ class Bench:
                     return "long message", error.message
             except TimeoutError:
                 return "hang", ""
-            except BaseException:  # noqa: BLE001  (that there is none is what is measured)
+            except BaseException:  # noqa: BLE001  (any exception counts as a fault)
                 return "traceback", traceback.format_exc()
         return said, ""
 
@@ -214,7 +216,7 @@ class Bench:
             return judged(os.waitstatus_to_exitcode(status), errors.read().decode("utf-8", "replace"))
 
     def _answer(self, printed: int, errors: int) -> None:
-        """In the child: be the runner, and end."""
+        """Answer the questions as the runner does, in the child process, and exit."""
         status = 1
         try:
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -228,7 +230,7 @@ class Bench:
             status = program.main(program.Model, "", pattern, self._arguments())
         except SystemExit as ended:
             status = int(ended.code or 0) if isinstance(ended.code, int | None) else 2
-        except BaseException:  # noqa: BLE001  (as above)
+        except BaseException:  # noqa: BLE001  (a traceback is printed and counted)
             traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -238,7 +240,7 @@ class Bench:
         return ["--max-new-tokens", "2", "--threads", "1", "--questions", str(self.package / QUESTIONS)]
 
     def run(self) -> tuple[str, str]:
-        """Run the runner as a person does."""
+        """Run the runner as a program, as a person does."""
         command = [sys.executable, str(self.package / "run.py"), *self._arguments()]
         try:
             done = subprocess.run(
@@ -263,7 +265,7 @@ def load_programs() -> None:
 
 
 def judged(status: int, errors: str) -> tuple[str, str]:
-    """What an exit status and the lines on stderr mean."""
+    """Return what an exit status and the lines on stderr mean, and these lines."""
     if status == -signal.SIGALRM:
         return "hang", errors
     if status < 0:
@@ -280,7 +282,7 @@ def judged(status: int, errors: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def seconds(limit: int) -> Iterator[None]:
-    """TimeoutError if the block takes longer."""
+    """Raise TimeoutError if the block takes longer than `limit` seconds."""
 
     def stop(_number: int, _frame: object) -> None:
         raise TimeoutError

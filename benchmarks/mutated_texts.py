@@ -1,9 +1,9 @@
-"""Thousands of damaged questions and completions through every reader of text: no traceback, no crash, none over 30 seconds.
+"""Send thousands of damaged questions and completions through every reader of text: none may raise, crash or take over 30 seconds.
 
     python benchmarks/mutated_texts.py --count 10000 --output texts.json
 
-Texts are those of the generator, and worked solutions in the styles of several teachers; each is cleaned, read for its answer as every
-kind, split into steps, classified token by token, and tokenized. The exit code is 1 if any of that did not end well.
+The texts come from the generator and from worked solutions in the styles of several teachers. Each text is cleaned, read for its answer
+as every kind, split into steps, classified token by token, and tokenized. The exit code is 1 if any reading raised or took too long.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first text")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--student", default=str(shipped("recipes") / "quickstart-student"), help="whose tokenizer is asked"
+        "--student",
+        default=str(shipped("recipes") / "quickstart-student"),
+        help="folder of the student whose tokenizer is used",
     )
     parser.add_argument("--output", type=Path, help="JSON file")
     arguments = parser.parse_args()
@@ -78,7 +80,7 @@ def main() -> int:
 
 
 def readers_of_text(tokenizer: Any) -> dict[str, Callable[[str], object]]:
-    """Each reader by its name."""
+    """Return each reader by its name."""
     return {
         "clean_completion": clean_completion,
         "separate_thoughts": separate_thoughts,
@@ -93,19 +95,19 @@ def readers_of_text(tokenizer: Any) -> dict[str, Callable[[str], object]]:
 
 
 def read_every_kind(text: str) -> list[str | None]:
-    """The answer of a text, read as each kind."""
+    """Return the answer of a text, read as each kind."""
     return [extract_answer(text, kind, CHOICES) for kind in AnswerKind]
 
 
 def tokenize(tokenizer: Any, text: str) -> int:
-    """How many tokens a text has; half a character is none of a tokenizer's."""
+    """Return how many tokens a text has; a lone surrogate becomes "?", since tokenizers take valid UTF-8 only."""
     return len(tokenizer(text.encode("utf-8", "replace").decode()).input_ids)
 
 
 def campaign(
     readers: dict[str, Callable[[str], object]], texts: list[str], numbers: range, seed: int
 ) -> dict[str, Any]:
-    """Read all damaged texts; the times, and what did not end well."""
+    """Read all damaged texts; return the times, and which readings did not end well."""
     bad: list[dict[str, Any]] = []
     spent: Counter[str] = Counter()
     begun, characters, longest = time.monotonic(), 0, (0.0, "", 0)
@@ -120,7 +122,7 @@ def campaign(
                     read(text)
             except TimeoutError:
                 bad.append({"number": number, "by": name, "outcome": "hang", "said": text[:200]})
-            except BaseException:  # noqa: BLE001  (that there is none is what is measured)
+            except BaseException:  # noqa: BLE001  (any exception counts as a fault)
                 bad.append(
                     {"number": number, "by": name, "outcome": "traceback", "said": traceback.format_exc()[-1500:]}
                 )

@@ -1,10 +1,11 @@
-"""Memory of the service over thousands of requests: it must not grow once the first half has set up what is set up once.
+"""Measure the memory of the service over thousands of requests: it must not grow in the second half.
 
     python benchmarks/serving_memory.py PACKAGE --model q8
     python benchmarks/serving_memory.py PACKAGE --model q8 --requests 20000 --clients 64 --new-connections
 
-Of each five requests three are answered, one of them as a stream, and two are refused. What counts is memory that only the server has
-(USS). The exit code is 1 if the second half adds more than `--most-kib`.
+Requests come in groups of five: the service answers three, one of them as a stream, and refuses two. The first half of all requests
+may allocate what is kept for later. Only memory that belongs to the server alone counts (USS). The exit code is 1 if the second half
+adds more than `--most-kib`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--max-tokens", type=int, default=16)
     parser.add_argument("--new-connections", action="store_true", help="a connection for each request")
-    parser.add_argument("--most-kib", type=int, default=512, help="that the second half may add")
+    parser.add_argument("--most-kib", type=int, default=512, help="most memory that the second half may add, in KiB")
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "kpodx", "serve", str(arguments.package), "--model", arguments.model]
     command += ["--port", "0", "--threads", "1"]
@@ -50,7 +51,7 @@ def main() -> int:
 
 
 async def watch(service: Any, arguments: argparse.Namespace) -> list[tuple[int, int]]:
-    """(requests, KiB) at each reading."""
+    """Return (requests, KiB) of each reading."""
     address = re.findall(r"http://\S+:\d+", service.stderr.readline())[0]
     kept = 0 if arguments.new_connections else None
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=kept)
@@ -68,7 +69,7 @@ async def watch(service: Any, arguments: argparse.Namespace) -> list[tuple[int, 
 
 
 async def client(http: httpx.AsyncClient, model: str, numbers: Any, max_tokens: int) -> None:
-    """Send the requests of the next numbers until there are none."""
+    """Send a request for each of `numbers`, which all clients share, and check its status."""
     for number in numbers:
         body = {"model": model, "messages": [{"role": "user", "content": f"Tom has {number} eggs. How many?"}]}
         changes = ({}, {"stream": True}, {"temperature": -1}, {"model": f"none-{number}"}, {"seed": number})

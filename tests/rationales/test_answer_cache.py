@@ -17,6 +17,7 @@ from kpodx.errors import DataError
 from kpodx.rationales.asking import Desk
 from kpodx.rationales.cache import AnswerCache, default_cache
 from kpodx.rationales.requests import Completion, Failure, Message, Request, Usage
+from kpodx.runtime import SilentProgress
 
 
 def request(number: int, **changes: object) -> Request:
@@ -43,11 +44,21 @@ def test_what_is_put_is_found(tmp_path: Path) -> None:
         assert len(again.find(map(request, range(5)))) == 2
 
 
+class Unasked:
+    """A teacher of whom nothing is missing."""
+
+    model = label = "m"
+
+    def ask(self, *_arguments: object) -> None:
+        """Fail."""
+        raise AssertionError
+
+
 def test_what_is_kept_is_looked_up_in_linear_time(tmp_path: Path) -> None:
     requests = [request(number) for number in range(20_000)]
     with AnswerCache(tmp_path / "c.sqlite") as cache, Journal(tmp_path / "failures.jsonl") as failures:
         cache.put(Completion(one, "It is so.") for one in requests)
-        desk = Desk(NoTeacher(), cache, failures, QuietProgress())
+        desk = Desk(Unasked(), cache, failures, SilentProgress())
         begun = time.process_time()
         outcomes = desk.ask(requests, "")
         assert time.process_time() - begun < 2.5
