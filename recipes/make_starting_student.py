@@ -1,12 +1,14 @@
-"""Make a starting student: a small T5 that knows the words of the embedded stories and single sums, and no more.
+"""Make a starting student: a small T5 that knows the words of the embedded stories and short ones of them, and no more.
 
-    python recipes/make_starting_student.py --output recipes/quickstart-student
+    python recipes/make_starting_student.py --output build/words
+    python recipes/make_starting_student.py --start build/words --max-steps 2 --updates 1400 --seed 1 --learning-rate 2e-3 \\
+        --output recipes/quickstart-student
 
-It trains a vocabulary (whole words, digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train* stories
+The first command a vocabulary (whole words, digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train* stories
 of the embedded set: single sums, up to three separate ones in a row, and stories with a single step, alone or two separate ones in a row.
-Every third example has its steps in the input, so that only the answer is to be said. It never sees a story with two steps or more, nor a
-test question. `--max-steps` lets it read longer ones, and `--start` continues from an earlier student. At the end it prints how many
-unseen stories of one, two and three steps the student answers.
+Every third example has its steps in the input, so that only the answer is to be said. The second command continues with stories of one and
+two steps. Neither sees a longer story, nor a test question. At the end each prints how many unseen stories of one, two and three steps the
+student answers.
 """
 
 from __future__ import annotations
