@@ -4,11 +4,11 @@
     python recipes/make_starting_student.py --start build/words --max-steps 2 --updates 1400 --seed 1 --learning-rate 2e-3 \\
         --output recipes/quickstart-student
 
-The first command a vocabulary (whole words, digits split) and then a T5 from random weights on two synthetic tasks drawn from the *train* stories
-of the embedded set: single sums, up to three separate ones in a row, and stories with a single step, alone or two separate ones in a row.
-Every third example has its steps in the input, so that only the answer is to be said. The second command continues with stories of one and
-two steps. Neither sees a longer story, nor a test question. At the end each prints how many unseen stories of one, two and three steps the
-student answers.
+The first command trains a vocabulary (whole words, digits split), and then a T5 from random weights on two synthetic tasks drawn from the
+*train* stories of the embedded set: single sums, up to three separate ones in a row, and stories with a single step, alone or two separate
+ones in a row. Every third example has its steps in the input, so that only the answer is to be said. The second command continues with
+stories of one and two steps. Neither sees a longer story, nor a test question. At the end each prints how many unseen stories of one, two
+and three steps the student answers.
 """
 
 from __future__ import annotations
