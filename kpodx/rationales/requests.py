@@ -54,6 +54,8 @@ _FINISH_KINDS: tuple[tuple[FinishKind, re.Pattern[str]], ...] = (
     ("error", re.compile(r"error|abort|cancel|fail|timeout|interrupt|overload")),
 )
 _LONGEST_FINISH = 80
+_KEY_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+"""Built once: `json.dumps` builds one per call."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,8 @@ class Request:
     @cached_property
     def key(self) -> str:
         """sha256 of model, messages, parameters and sample, as 64 hexadecimal digits: equal requests have equal keys."""
-        text = json.dumps(
-            [self.model, [[m.role, m.content] for m in self.messages], self.parameters, self.sample],
-            sort_keys=True,
-            ensure_ascii=False,
-            separators=(",", ":"),
+        text = _KEY_ENCODER.encode(
+            [self.model, [[m.role, m.content] for m in self.messages], self.parameters, self.sample]
         )
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -180,6 +179,8 @@ def normalize_finish(finish: object) -> str:
     >>> [normalize_finish(finish) for finish in ("FinishReason.MAX_TOKENS", "contentFilter", {"type": "Stop"}, None)]
     ['max_tokens', 'content_filter', 'stop', '']
     """
+    if finish is None:
+        return ""
     if isinstance(finish, Mapping):
         finish = finish.get("type") or finish.get("reason")
     text = "" if finish is None else str(finish)[:_LONGEST_FINISH].strip().rpartition(".")[2]

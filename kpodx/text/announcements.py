@@ -63,7 +63,7 @@ def find_answer_markers(text: str) -> list[AnswerMarker]:
 # Several readers search the same text in a row.
 @functools.lru_cache(maxsize=64)
 def _markers(text: str) -> tuple[AnswerMarker, ...]:
-    text = text.translate(FULL_WIDTH)
+    text = text if text.isascii() else text.translate(FULL_WIDTH)
     lower = text.lower()
     languages = load_cues().languages.values()
     found = list(_sign_markers(text, lower))
