@@ -30,11 +30,13 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def examination() -> Examination:
-    """Stories of a single step, and what the student says to them."""
-    stories = {"train": COUNT, "validation": 0, "test": 0, "min_steps": 1, "max_steps": 1, "level": "basic"}
+    """Stories of a single step that the student answers, and what it says to them."""
+    stories = {"train": 2 * COUNT, "validation": 0, "test": 0, "min_steps": 1, "max_steps": 1, "level": "basic"}
     config = DatasetConfig.model_validate({"format": "embedded", "embedded": stories})
     questions = build_questions(config)[0]
     model, tokenizer = load_with_tokenizer(str(STUDENT))
     said = answer_questions(model, tokenizer, questions, max_new_tokens=TOKENS, batch_size=COUNT)
-    assert all(prediction.correct for prediction in said)
+    known = [(question, prediction) for question, prediction in zip(questions, said, strict=True) if prediction.correct]
+    assert len(known) >= COUNT
+    questions, said = map(list, zip(*known[:COUNT], strict=True))
     return Examination(questions, said, "single steps", 0.02, 0.95, 3)
