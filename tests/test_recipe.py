@@ -241,7 +241,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(override: str, words: 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["curriculum.remeasure_every=3"], "is 3, but the schedule ends at stage 3 and training after 10 epochs"),
+        (["curriculum.remeasure_every=8"], "is 8, but the schedule ends at stage 8 and training after 16 epochs"),
         (["curriculum.remeasure_every=2", "distillation.epochs=2"], "training after 2 epochs"),
         (["curriculum.remeasure_every=2", "difficulty.measure=length"], "difficulty.measure 'length' never changes"),
         (["curriculum.remeasure_every=2", "curriculum.strategy=none"], "strategy 'none' gives no steps"),
@@ -250,7 +250,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(override: str, words: 
     ],
 )
 def test_a_setting_without_effect_is_refused(overrides: list[str], words: str) -> None:
-    """The quickstart's schedule ends at stage 3."""
+    """The quickstart's schedule ends at stage 8."""
     with pytest.raises(ConfigError) as caught:
         load_recipe("quickstart", overrides)
     assert words in caught.value.message

@@ -73,7 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "threads": 1,
         "context_tokens": 512,
         "memory_mib": 2000,
-        "size_mib": 1,
+        "size_mib": 2,
         "tokens_per_second": 0.1,
     }
     export(shipped("recipes") / "quickstart-student", folder / "export" / "tight", "onnx", "f32", "q8", profile=profile)
@@ -96,7 +96,7 @@ def test_verdicts_are_printed_and_budgets_are_a_gate(run: Path) -> None:
     whole = CliRunner().invoke(app, ["evaluate", package, "--cost-questions", "2"])
     assert isinstance(whole.exception, GateError)
     assert "decoder_model_merged.onnx: size_mib is" in whole.exception.message
-    assert "the profile allows 1" in whole.exception.message
+    assert "the profile allows 2" in whole.exception.message
 
 
 def test_what_cannot_be_evaluated(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
