@@ -11,7 +11,7 @@ from kpodx.dataset.story_words import with_unit
 
 
 def ask_amount(draft: Draft, noun: Noun) -> str:
-    """The question for what is there at the end."""
+    """Return the question that asks what is there at the end."""
     rng, subject = draft.rng, draft.person.inside
     do, pronoun = ("do" if draft.person.takes_base else "does"), draft.person.pronoun
     who = subject if rng.random() < 0.6 else pronoun

@@ -30,7 +30,7 @@ from kpodx.dataset.story_words import ANIMALS, FOOD, INSIDE, OBJECTS, OUTSIDE, P
 
 
 def change_plot(draft: Draft, num_steps: int) -> Story:
-    """One quantity that changes: it comes, goes, doubles, is halved or shared; asked for at the end, or compared, or shared out."""
+    """Draw a quantity that changes: it comes, goes, doubles, is halved or shared; asked for at the end, or compared, or shared out."""
     noun = draw_noun(draft)
     with_ending = draft.rng.random() < 0.35 and noun.unit != "km"
     value = begin(draft, noun, num_steps - with_ending)
@@ -44,7 +44,7 @@ def change_plot(draft: Draft, num_steps: int) -> Story:
 
 
 def taking_plot(draft: Draft, num_steps: int) -> Story:
-    """Something is taken from what was there, told in one sentence that names the part before the whole; events may follow."""
+    """Draw a story in which something is taken, in one sentence that names the part before the whole; events may follow."""
     noun = Noun("", draw_thing(draft.rng, OBJECTS + FOOD, draft.level.invented_rate))
     whole = draft.between(5, 50)
     part = draft.between(2, min(int(whole) - 1, 20))
@@ -70,7 +70,7 @@ def taking_plot(draft: Draft, num_steps: int) -> Story:
 
 
 def place_plot(draft: Draft, num_steps: int) -> Story:
-    """Animals, people or things at a place; some come and some go."""
+    """Draw animals, people or things at a place; some come and some go."""
     rng = draft.rng
     things, places, come, leave = rng.choice(
         (
@@ -120,7 +120,7 @@ def place_plot(draft: Draft, num_steps: int) -> Story:
 
 
 def compare_plot(draft: Draft, num_steps: int) -> Story:
-    """People who have more, fewer, twice or half as many as each other, told in any order; one, all or a difference is asked for."""
+    """Draw people who have more, fewer, twice or half as many as each other, in any order; ask for one, a sum or a difference."""
     rng = draft.rng
     noun = Noun("", draw_thing(rng, OBJECTS + FOOD, draft.level.invented_rate))
     sums_up = num_steps > 1 and rng.random() < 0.5
@@ -196,7 +196,7 @@ def _as_compared(person: str) -> str:
 
 
 def days_plot(draft: Draft, num_steps: int) -> Story:
-    """Amounts of several days that are added up."""
+    """Draw amounts of several days, and ask for their sum."""
     rng = draft.rng
     noun = Noun("", draw_thing(rng, OBJECTS + FOOD, draft.level.invented_rate))
     verb = rng.choice(
@@ -232,7 +232,7 @@ def days_plot(draft: Draft, num_steps: int) -> Story:
 
 
 def price_plot(draft: Draft, num_steps: int) -> Story:
-    """Things are bought at a price each; then more is bought, or paid with a note, or added to what was saved."""
+    """Draw things that are bought at a price each; then more is bought, or paid with a note, or added to what was saved."""
     rng = draft.rng
     thing = draw_thing(rng, OBJECTS + FOOD, draft.level.invented_rate)
     count, price = draft.between(2, 9), draft.between(2, 9)
@@ -279,7 +279,7 @@ def price_plot(draft: Draft, num_steps: int) -> Story:
 
 
 def rate_plot(draft: Draft, num_steps: int) -> Story:
-    """One thing holds, needs or brings so many: how many do several of it, or how many of it are needed."""
+    """Draw a thing that holds, needs or brings so many: how many do several of it, or how many of it are needed."""
     if num_steps > 1:
         raise UnfitError
     rng = draft.rng
@@ -302,7 +302,7 @@ def rate_plot(draft: Draft, num_steps: int) -> Story:
 
 
 def rest_plot(draft: Draft, num_steps: int) -> Story:
-    """A group in two parts, one of them counted: how many are in the other?"""
+    """Draw a group in two parts, one of them counted: how many are in the other?"""
     if num_steps > 1:
         raise UnfitError
     rng = draft.rng
@@ -328,7 +328,7 @@ def rest_plot(draft: Draft, num_steps: int) -> Story:
 
 
 def age_plot(draft: Draft, num_steps: int) -> Story:
-    """Two ages and their difference, or how old somebody will be or was."""
+    """Draw two ages and their difference, or how old somebody will be or was."""
     if num_steps > 1:
         raise UnfitError
     rng, person = draft.rng, draft.other_name() if draft.person.takes_base else draft.person.inside
