@@ -38,7 +38,7 @@ demo: install  ## distil the quickstart recipe, export the student, evaluate its
 	$(BIN)/kpodx ask --package runs/quickstart/export/onnx "Anna has 14 cards. After a week Anna has twice as much. Anna finds 5 cards in a box. How many cards does Anna have now?"
 	@echo "the demo took $$(( $$(date +%s) - $(BEGUN) )) seconds, installation not counted"
 
-compare: install  ## train answer-only, std-cot and kpod alike, three seeds each, and print them side by side
+compare: install  ## train answer-only, std-cot and kpod with five seeds each, and compare them
 	$(BIN)/kpodx study methods --jobs 2 --folder runs/compare
 
 test: install  ## run all tests

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from kpodx.dataset.story_words import FRIENDS, NUMBER_WORDS, Person, conjugate, draw_name, format_number, with_unit
+from kpodx.dataset.story_words import FRIENDS, NUMBER_WORDS, Person, conjugate, draw_name, with_unit
 
 _CENT = Decimal("0.01")
 _OPERATIONS: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
@@ -155,7 +155,7 @@ class Draft:
         return with_unit(value, unit).strip()
 
     def between(self, low: int, high: int) -> Decimal:
-        """Return a whole number in [low, high]; raise UnfitError if there is none."""
+        """Return a random whole number from low to high; raise UnfitError if low is above high."""
         if high < low:
             raise UnfitError
         return Decimal(self.rng.randint(low, high))
@@ -190,8 +190,3 @@ def join_words(parts: Sequence[str], last: str = "and") -> str:
     if len(parts) <= 2:
         return f" {last} ".join(parts)
     return ", ".join([*parts[:-1], f"{last} {parts[-1]}"])
-
-
-__all__ = [
-    "LEVELS", "Clause", "Draft", "Level", "Step", "Story", "UnfitError", "apply", "capitalize", "format_number", "join_words", "with_unit",
-]  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from kpodx.dataset.stories import Clause, Draft, Step, Story, UnfitError, with_unit
+from kpodx.dataset.stories import Clause, Draft, Step, Story, UnfitError
 from kpodx.dataset.story_endings import ENDINGS, ask_amount
 from kpodx.dataset.story_events import (
     EVENTS,
@@ -26,7 +26,7 @@ from kpodx.dataset.story_events import (
     size,
 )
 from kpodx.dataset.story_telling import finish
-from kpodx.dataset.story_words import ANIMALS, FOOD, INSIDE, OBJECTS, OUTSIDE, PEOPLE, PLACES, draw_thing
+from kpodx.dataset.story_words import ANIMALS, FOOD, INSIDE, OBJECTS, OUTSIDE, PEOPLE, PLACES, draw_thing, with_unit
 
 
 def change_plot(draft: Draft, num_steps: int) -> Story:
@@ -159,24 +159,17 @@ def _relate(draft: Draft, other: str, to: str, value: Quantity, noun: Noun) -> S
     rng, whom = draft.rng, _as_compared(to)
     kind = rng.choice(("more", "more", "fewer", "fewer", "times", "half"))
     thing = rng.choice((f" {noun.plural}", ""))
-    if kind == "more":
-        amount = draft.between(2, 20)
+    if kind in ("more", "fewer"):
+        most = 20 if kind == "more" else min(20, int(size(value)) - 1)
+        amount = draft.between(2, most)
         draft.tell(
-            f"{other} {{their_have}} {{n}} more{thing} than {whom}",
+            f"{other} {{their_have}} {{n}} {kind}{thing} than {whom}",
             is_whole=True,
             timeless=True,
             n=draft.amount(amount, ""),
         )
-        return draft.add("+", value, amount, rng.choice(("that is {right} more", "there are {right} more")), "")
-    if kind == "fewer":
-        amount = draft.between(2, min(20, int(size(value)) - 1))
-        draft.tell(
-            f"{other} {{their_have}} {{n}} fewer{thing} than {whom}",
-            is_whole=True,
-            timeless=True,
-            n=draft.amount(amount, ""),
-        )
-        return draft.add("-", value, amount, rng.choice(("that is {right} fewer", "there are {right} fewer")), "")
+        reason = rng.choice((f"that is {{right}} {kind}", f"there are {{right}} {kind}"))
+        return draft.add("+" if kind == "more" else "-", value, amount, reason, "")
     if kind == "times":
         factor = draft.between(2, 4)
         draft.tell(

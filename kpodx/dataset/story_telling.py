@@ -1,4 +1,4 @@
-"""How an embedded story is told: its clauses become sentences, before or behind the question."""
+"""Turn the clauses of an embedded story into sentences, and put the question after or before them."""
 
 from __future__ import annotations
 

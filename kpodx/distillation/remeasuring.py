@@ -260,7 +260,7 @@ def save_revision(folder: Path, revision: Revision) -> None:
     place = _place(folder, revision.stage)
     artifacts.save_schedule(place, revision.schedule)
     facts = {name: value for name, value in vars(revision).items() if name != "schedule"}
-    # Written last: a revision without it is none.
+    # This file is written last: a folder without it holds no complete revision.
     artifacts.write_json(place / artifacts.STAGES, facts)
 
 

@@ -70,7 +70,7 @@ def held_out_rationales(questions: Sequence[Question], limit: int) -> tuple[Keyp
 
 
 def right_rationale(question: Question) -> Rationale | None:
-    """Return the question's first gold rationale whose own answer is the reference; None if there is none.
+    """Return the first gold rationale that reaches the reference answer, or None if no rationale does.
 
     The text is without its answer sentence. A rationale that gives no answer of its own is taken to be right.
     """

@@ -139,7 +139,7 @@ def _read_text(text: str, kind: AnswerKind, choices: Sequence[str], unit: AskedU
         found, answer = _read(segment, kind, choices, unit)
         if kind is AnswerKind.TEXT and answer is not None and load_cues().refusal.match(answer):
             return UNREAD
-        # An answer that its own writer takes back is none; what it should be was not announced.
+        # Text that retracts its answer announces none, and the right answer may stand nowhere in it.
         is_taken_back = is_taken_back or takes_back(following, answer if found else None, kind, choices)
         if found or not re.search(r"\w", segment):
             return UNREAD if is_taken_back else _as_announced(answer)

@@ -30,7 +30,7 @@ _FIGURE = re.compile(
 )
 _LABELED = re.compile(r"(?:\A|\n)[\s*_#>•-]{0,8}(?:[Oo]ption\s)?[(\[]?[A-Ja-j][)\]:.](?!\w)")
 _VERB_LAST = frozenset(("weil", "da"))
-"""A clause behind these is none of its own: its verb is last."""
+"""Words whose clause puts its verb last, so it cannot stand alone as a sentence."""
 _LEAST_WORDS = 2
 
 
@@ -80,7 +80,7 @@ def _is_answer(text: str, found: re.Match[str]) -> bool:
 
 
 def _clause(rest: str, reason: str) -> str:
-    """Return what follows a bare answer as a sentence, "" if it is none."""
+    """Return what follows a bare answer as a sentence, or "" if it cannot stand alone."""
     body = rest.lstrip()
     is_clause = len(body.split()) >= _LEAST_WORDS or not body[:1].isascii()
     if reason in _VERB_LAST or not is_clause or re.match(r"of\b|(?:de|por)\b", body if reason else "", re.IGNORECASE):

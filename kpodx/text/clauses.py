@@ -82,7 +82,7 @@ def keep_before(sentence: str, start: int, *, is_linked: bool) -> str:
     """
     head = sentence[:start]
     if _CLOSED.search(head):
-        # The announcement is a sentence of its own; step splitting took "exit C." for an initial. A list label alone is none.
+        # The announcement is a sentence of its own; step splitting took "exit C." for an initial. A list label alone is not a sentence.
         is_label = not any(map(str.isalnum, head[lead_stop(head) :])) or _LABEL.fullmatch(head) is not None
         return "" if is_label or why_torn(head) else head.strip()
     trimmed = _without_link(head)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,7 @@ from kpodx.distillation.checkpoints import COMPLETE, resumable_checkpoint
 from kpodx.distillation.phase import run
 from kpodx.errors import RunError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums over threads have no fixed order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
